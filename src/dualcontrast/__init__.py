@@ -1,0 +1,1 @@
+"""Separate what images show (content) from the state it is in (transformation)."""

@@ -1,0 +1,86 @@
+"""Content and transformation codes of a set of particles, and the file that holds them."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from dualcontrast.errors import DataError
+from dualcontrast.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Posterior means (and log-variances) of the two codes, by particle id.
+
+    Attributes
+    ----------
+    ids : numpy.ndarray of str, shape (N,)
+        Particle ids.
+    content : numpy.ndarray, float32, shape (N, content_dim)
+        Posterior mean of c.
+    transformation : numpy.ndarray, float32, shape (N, transformation_dim)
+        Posterior mean of z.
+    content_log_variance : numpy.ndarray or None, float32, shape (N, content_dim)
+        Log-variance of c's posterior; None where the method has no posterior.
+    transformation_log_variance : numpy.ndarray or None, float32, shape (N, transformation_dim)
+        Log-variance of z's posterior; None where the method has no posterior.
+    """
+
+    ids: np.ndarray
+    content: np.ndarray
+    transformation: np.ndarray
+    content_log_variance: np.ndarray | None = None
+    transformation_log_variance: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if values is not None and len(values) != len(self.ids):
+                raise DataError(f"codes: '{field.name}' has {len(values)} rows for {len(self.ids)} particles")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, ids: np.ndarray) -> "Codes":
+        """Return the codes of the given particles, in their order.
+
+        Raises
+        ------
+        DataError
+            When a particle has no codes.
+        """
+        row_of = {particle: row for row, particle in enumerate(self.ids.tolist())}
+        missing = [particle for particle in ids.tolist() if particle not in row_of]
+        if missing:
+            raise DataError(f"codes: {len(missing)} particles have no codes, first '{missing[0]}'")
+        rows = np.array([row_of[particle] for particle in ids.tolist()], dtype=np.int64)
+        return Codes(
+            **{f.name: None if (v := getattr(self, f.name)) is None else v[rows] for f in fields(self)}
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the codes to an `.npz` file (no pickled objects inside)."""
+        arrays = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            np.savez(handle, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Codes":
+        """Read codes written by `save`.
+
+        Raises
+        ------
+        DataError
+            When the file is missing, is not an `.npz` archive, or lacks one of the arrays.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                names = {f.name for f in fields(cls)}
+                return cls(**{name: archive[name] for name in archive.files if name in names})
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file; write it with `dualcontrast encode`") from None
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        except Exception as error:
+            raise DataError(f"{path}: not a file of codes ({error}); write it again with `encode`") from None

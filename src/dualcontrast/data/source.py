@@ -1,0 +1,68 @@
+"""The one interface through which images reach everything else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from dualcontrast.data.labels import LabelTable
+
+
+class ImageSource(ABC):
+    """Images of one shape, read by index, each with a particle id.
+
+    A format is one subclass in one file. Nothing is read before it is asked for, so a source may be larger
+    than memory.
+
+    Attributes
+    ----------
+    location : str
+        Path or name that `dualcontrast.open_source` opened; used in messages and recorded in runs.
+    stored_type : str
+        Name of the type that the pixels are stored in, for example `uint8`.
+    ids : numpy.ndarray of str, shape (N,)
+        Unique particle ids in the order of the images.
+    image_shape : tuple of int
+        `(C, H, W)` or `(C, D, H, W)`.
+    labels : LabelTable or None
+        Labels and metadata by particle id.
+    fixed_split : dict of str to numpy.ndarray, or None
+        Ids of a published split (`train` and `test`), where the data set has one.
+    """
+
+    location: str
+    stored_type: str = "float32"
+    ids: np.ndarray
+    image_shape: tuple[int, ...]
+    labels: LabelTable | None = None
+    fixed_split: dict[str, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Read images.
+
+        Parameters
+        ----------
+        indices : sequence of int, shape (n,)
+            Positions in `ids`, in any order.
+
+        Returns
+        -------
+        numpy.ndarray, float32, shape (n, C, *spatial)
+            8- and 16-bit unsigned integers are scaled to [0, 1] by their type's largest value; other types
+            are returned as they are stored.
+
+        Raises
+        ------
+        DataError
+            When an image cannot be read, has another shape, or holds NaN or infinite pixels. The message
+            names the file.
+        """
+
+    @property
+    def stored_range(self) -> tuple[float, float] | None:
+        """Lowest and highest value that `read` can return, where the stored type bounds them."""
+        return None

@@ -1,0 +1,141 @@
+"""Gaussian-mixture clustering of the content codes, compared with labels."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from dualcontrast.codes import Codes
+from dualcontrast.data.labels import LabelTable
+from dualcontrast.evaluation.d_score import has_value, why_not_scored
+from dualcontrast.evaluation.regression import standardise
+from dualcontrast.random_streams import numpy_stream
+
+FITTED_ROWS = 20_000
+STARTS = 20
+COVARIANCE_FLOOR = 1e-4
+
+
+def matched_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
+    """Share of images whose cluster is the one matched to their label.
+
+    Clusters and labels are matched one to one so that the share is as large as it can be (Hungarian method).
+
+    Parameters
+    ----------
+    labels, clusters : numpy.ndarray, shape (N,)
+        Two ways of naming the same images.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    _, label_index = np.unique(labels, return_inverse=True)
+    _, cluster_index = np.unique(clusters, return_inverse=True)
+    table = np.zeros((label_index.max() + 1, cluster_index.max() + 1), dtype=np.int64)
+    np.add.at(table, (label_index, cluster_index), 1)
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(labels))
+
+
+def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, bool]:
+    """Fit a Gaussian mixture to training codes and assign held-out codes to its components.
+
+    Full covariances (floor 1e-4 on the diagonal) on standardised codes, at most 20,000 fitted rows. The best
+    likelihood of 20 starts is kept: 10 from k-means, 10 from random images, since on codes with several
+    good-looking partitions a single start can land on a poor one.
+
+    Parameters
+    ----------
+    train, test : numpy.ndarray, shape (N, d), (M, d)
+        Codes.
+    count : int
+        Number of components.
+    seed : int
+        Of the starts.
+
+    Returns
+    -------
+    clusters : numpy.ndarray of int, shape (M,)
+        Component of each held-out code; all 0 where the codes do not vary.
+    converged : bool
+        Whether the best start reached its optimum.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    rng = numpy_stream(seed, "clustering")
+    rows = rng.permutation(len(train))[:FITTED_ROWS]
+    x, x_test = standardise(train[rows], test)
+    if x.shape[1] == 0:
+        return np.zeros(len(test), dtype=np.int64), True
+    fitted = []
+    for start in ("kmeans", "random_from_data"):
+        mixture = GaussianMixture(
+            min(count, len(x)),
+            reg_covar=COVARIANCE_FLOOR,
+            n_init=STARTS // 2,
+            init_params=start,
+            max_iter=500,
+            random_state=int(rng.integers(2**31)),
+        )
+        with warnings.catch_warnings():
+            # What counts is whether the best start converged, and that is returned.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted.append(mixture.fit(x))
+    best = max(fitted, key=lambda mixture: mixture.lower_bound_)
+    return best.predict(x_test), bool(best.converged_)
+
+
+def clustering(codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids: np.ndarray, seed: int = 0) -> dict:
+    """Compare clusters of the content codes with every discrete content factor.
+
+    The mixture has as many components as the factor has values; it is fitted to the content codes of all
+    training images, without their labels, and compared with the labels of the held-out images.
+
+    Parameters
+    ----------
+    codes : Codes
+        Codes of all particles.
+    labels : LabelTable
+        Ground truth; particles may be missing.
+    train_ids, test_ids : numpy.ndarray of str
+        The split.
+    seed : int
+        Of the sample and the starts.
+
+    Returns
+    -------
+    dict
+        `gmm_accuracy`, `ari` (adjusted Rand index), `nmi` (normalised mutual information), each the mean over
+        the factors or None, `reason` and `factors` (one entry a factor).
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    test_ids = test_ids[np.isin(test_ids, labels.ids)]
+    factors: list[dict[str, Any]] = []
+    discrete = [factor for factor in labels.of_role("content") if not factor.is_continuous]
+    reason = None if discrete else "the images have no discrete content labels"
+    train = codes.select(train_ids).content
+    for factor in discrete if len(test_ids) and len(train) else ():
+        column = next(f for f in labels.select(test_ids).of_role("content") if f.name == factor.name)
+        given = has_value(column.values)
+        values = column.values[given]
+        known = factor.values[has_value(factor.values)]
+        entry: dict[str, Any] = {"name": factor.name, "reason": why_not_scored(factor, known, values)}
+        if entry["reason"] is None:
+            count = len(np.unique(known))
+            clusters, converged = fit_and_assign(train, codes.select(test_ids[given]).content, count, seed)
+            entry |= {
+                "clusters": count,
+                "converged": converged,
+                "gmm_accuracy": matched_accuracy(values, clusters),
+                "ari": float(adjusted_rand_score(values, clusters)),
+                "nmi": float(normalized_mutual_info_score(values, clusters)),
+            }
+        factors.append(entry)
+    scored = [factor for factor in factors if factor["reason"] is None]
+    if not scored and reason is None:
+        reason = factors[0]["reason"] if factors else "no held-out image has a label, or there is no training image"
+    means = {
+        key: float(np.mean([factor[key] for factor in scored])) if scored else None
+        for key in ("gmm_accuracy", "ari", "nmi")
+    }
+    return means | {"reason": reason, "factors": factors}

@@ -1,0 +1,180 @@
+"""The contract that every method keeps, so that one loop trains and one evaluation judges them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Posterior(NamedTuple):
+    """A diagonal Gaussian over one code, or a point where the method has no posterior.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (N, dim)
+        Posterior mean: the code that is stored and evaluated.
+    log_variance : Tensor or None, shape (N, dim)
+        Log-variance; None for a deterministic encoder.
+    """
+
+    mean: Tensor
+    log_variance: Tensor | None = None
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Draw one code an image by the reparametrisation trick, shape (N, dim)."""
+        if self.log_variance is None:
+            return self.mean
+        noise = torch.randn(
+            self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
+        return self.mean + noise * torch.exp(0.5 * self.log_variance)
+
+
+class Encoding(NamedTuple):
+    """What an encoder says of a batch of images.
+
+    Attributes
+    ----------
+    content : Posterior
+        Over the content code c, shape (N, content_dim).
+    transformation : Posterior
+        Over the transformation code z, shape (N, transformation_dim).
+    """
+
+    content: Posterior
+    transformation: Posterior
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is optimised; every method brings its published one.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training images.
+    batch_size : int
+        Images a step.
+    learning_rate : float
+        Of Adam.
+    schedule : {'constant', 'step', 'one_cycle'}
+        `step` multiplies the learning rate by `decay` every `decay_epochs` epochs; `one_cycle` warms up
+        over the first tenth of the steps and falls to zero along a cosine.
+    decay : float
+        Factor of the `step` schedule.
+    decay_epochs : int
+        Period of the `step` schedule, in epochs.
+    """
+
+    epochs: int = 100
+    batch_size: int = 100
+    learning_rate: float = 1e-4
+    schedule: Literal["constant", "step", "one_cycle"] = "constant"
+    decay: float = 0.1
+    decay_epochs: int = 50
+
+
+class Phase(NamedTuple):
+    """One optimiser step that a method takes on every batch.
+
+    Attributes
+    ----------
+    name : str
+        Given back to `Method.losses`.
+    parameters : list of torch.nn.Parameter
+        The weights that this step changes, and no others.
+    learning_rate_scale : float
+        Multiplies the recipe's learning rate.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    learning_rate_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Named settings of a method: its configuration and the recipe that goes with it."""
+
+    config: Any
+    recipe: Recipe
+
+
+class Method(nn.Module, ABC):
+    """A model of images with a content and a transformation code.
+
+    Attributes
+    ----------
+    name : str
+        As given to `--method`.
+    Config : type
+        Dataclass of the method's settings; has at least `content_dim` and `transformation_dim`.
+    presets : mapping of str to Preset
+        Holds at least `default`.
+    generative : bool
+        Whether `decode` works.
+    spatial_dims : tuple of int
+        Numbers of spatial dimensions that the method is defined for.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+    presets: ClassVar[Mapping[str, Preset]]
+    generative: ClassVar[bool] = True
+    spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
+
+    config: Any
+    image_shape: tuple[int, ...]
+
+    @abstractmethod
+    def __init__(self, config: Any, image_shape: tuple[int, ...], bounded: bool) -> None:
+        """Build the networks.
+
+        Parameters
+        ----------
+        config : Config
+            Settings of the method.
+        image_shape : tuple of int
+            `(C, H, W)` or `(C, D, H, W)`.
+        bounded : bool
+            True where pixels lie in [0, 1] (the decoder then ends in a sigmoid), False where they are
+            standardised.
+        """
+        super().__init__()
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Encoding:
+        """Infer both codes of a batch, shape (N, C, *spatial)."""
+
+    def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
+        """Generate images, shape (N, C, *spatial), from codes (N, content_dim), (N, transformation_dim)."""
+        raise NotImplementedError(f"{self.name} has no decoder")
+
+    @abstractmethod
+    def losses(
+        self, images: Tensor, generator: torch.Generator, phase: str, progress: float
+    ) -> dict[str, Tensor]:
+        """Compute the named, unweighted terms that one phase minimises.
+
+        Parameters
+        ----------
+        images : Tensor, shape (N, C, *spatial)
+            A prepared batch.
+        generator : torch.Generator
+            The only source of randomness that a method may use; lives on the images' device.
+        phase : str
+            Name of the phase.
+        progress : float
+            Fraction of the training done, in [0, 1).
+        """
+
+    @abstractmethod
+    def weights(self, progress: float) -> dict[str, float]:
+        """Weight of every term, by name, at this point of the training."""
+
+    def phases(self) -> list[Phase]:
+        """Return the optimiser steps of one batch, in order; one over all weights unless overridden."""
+        return [Phase("all", list(self.parameters()))]

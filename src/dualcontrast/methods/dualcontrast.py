@@ -1,0 +1,1 @@
+"""DualContrast (Uddin & Xu), section 3 of the paper."""

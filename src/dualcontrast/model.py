@@ -1,0 +1,369 @@
+"""The object that Python users hold: a method, its settings, and the preparation of its images."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dualcontrast import settings
+from dualcontrast.codes import Codes
+from dualcontrast.data.arrays import ArraySource
+from dualcontrast.data.source import ImageSource
+from dualcontrast.errors import RunError, SettingError
+from dualcontrast.files import atomic_path
+from dualcontrast.methods.base import Method, Preset, Recipe
+from dualcontrast.methods.registry import method_class
+from dualcontrast.prepare import Preparation, choose_preparation
+from dualcontrast.training.batches import Batches, read_prepared
+from dualcontrast.training.engine import build_method, make_fabric
+from dualcontrast.training.loop import Checkpointing, train
+from dualcontrast.training.progress import TrainingProgress, track
+
+Images = np.ndarray | Tensor | ImageSource
+ENCODING_BATCH = 512
+
+
+class Model:
+    """A method with its settings; scikit-learn users find `fit`, `transform` and `fit_transform`.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+    preset : str
+        Named settings of the method to start from.
+    seed : int
+        Of initial weights, batch order, and every random draw.
+    device : str
+        `auto`, `cpu`, `cuda` or `mps`.
+    precision : str
+        `32-true`, or `bf16-mixed` for mixed precision.
+    normalisation : {'auto', 'unit', 'standardize'}
+        How pixels are scaled; chosen at `fit` and applied again at `encode`.
+    progress : bool
+        Show progress bars.
+    **changes
+        Settings to change, by name: those of the method (`content_dim=16`), of its recipe (`epochs=20`), or nested
+        (`weights={'con_c_positive': 0}`).
+
+    Attributes
+    ----------
+    config : dataclass
+        The method's settings.
+    recipe : Recipe
+        How it is optimised.
+    network : Method or None
+        The trained method; None before `fit`.
+    preparation : Preparation or None
+        How images are prepared; None before `fit`.
+    history : list of dict
+        Rows of metrics of the last `fit`.
+
+    Raises
+    ------
+    SettingError
+        For an unknown method, preset or setting, or a value outside its range.
+    """
+
+    default_method: ClassVar[str] = "dualcontrast"
+
+    def __init__(
+        self,
+        method: str | None = None,
+        preset: str = "default",
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "32-true",
+        normalisation: str = "auto",
+        progress: bool = True,
+        **changes: Any,
+    ) -> None:
+        self.method = method or self.default_method
+        self.method_class = method_class(self.method)
+        if preset not in self.method_class.presets:
+            raise settings.unknown_name(preset, list(self.method_class.presets), f"preset of {self.method}")
+        self.preset = preset
+        chosen = apply_changes(self.method_class, self.method_class.presets[preset], changes)
+        self.config, self.recipe = chosen.config, chosen.recipe
+        self.seed, self.device, self.precision = seed, device, precision
+        self.normalisation, self.progress = normalisation, progress
+        self.network: Method | None = None
+        self.preparation: Preparation | None = None
+        self.history: list[dict[str, Any]] = []
+
+    def fit(
+        self,
+        images: Images,
+        labels: object = None,
+        *,
+        ids: np.ndarray | None = None,
+        checkpointing: Checkpointing | None = None,
+        report: Any = None,
+    ) -> Self:
+        """Train on images.
+
+        Parameters
+        ----------
+        images : array, tensor or ImageSource, shape (N, C, *spatial), (N, H, W) or (N, D, H, W)
+            Never more than `max_resident_bytes` of them are held in memory at once.
+        labels : ignored
+            Accepted for scikit-learn's pipelines; training uses no labels.
+        ids : numpy.ndarray of str, optional
+            Train on these particles only.
+        checkpointing : Checkpointing, optional
+            Where to keep the state of the training.
+        report : callable, optional
+            Given every row of metrics as it comes.
+
+        Returns
+        -------
+        Model
+            Itself, trained.
+
+        Raises
+        ------
+        DataError
+            For images that cannot be used, or fewer of them than a batch.
+        """
+        source = as_source(images)
+        self.preparation = choose_preparation(source, self.normalisation, seed=self.seed)
+        fabric = make_fabric(self.device, self.precision)
+        self.network = build_method(
+            self.method_class, self.config, source.image_shape, self.preparation.bounded, self.seed
+        )
+        rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
+        batches = Batches(
+            source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device
+        )
+        self.history = []
+        with TrainingProgress(self.recipe.epochs * batches.per_epoch, enabled=self.progress) as bar:
+
+            def receive(row: dict[str, Any]) -> None:
+                self.history.append(row)
+                bar.update(row)
+                if report:
+                    report(row)
+
+            train(self.network, batches, self.recipe, fabric, self.seed, checkpointing, receive)
+        return self
+
+    def encode(self, images: Images) -> Codes:
+        """Infer the codes of images.
+
+        Parameters
+        ----------
+        images : array, tensor or ImageSource, shape (N, C, *spatial), (N, H, W) or (N, D, H, W)
+            Prepared as the training images were.
+
+        Returns
+        -------
+        Codes
+            Posterior means and log-variances, N rows.
+
+        Raises
+        ------
+        DataError
+            For images of another shape than the trained ones.
+        RunError
+            Before `fit`.
+        """
+        network, preparation = self._trained()
+        source = as_source(images)
+        preparation.check_shape(source.image_shape, source.location)
+        parts: dict[str, list[np.ndarray]] = {}
+        for first in track(range(0, len(source), ENCODING_BATCH), "encoding", enabled=self.progress):
+            rows = np.arange(first, min(first + ENCODING_BATCH, len(source)))
+            batch = read_prepared(source, preparation, rows).to(_device_of(network))
+            with torch.inference_mode():
+                encoding = network.encode(batch)
+            for code in ("content", "transformation"):
+                posterior = getattr(encoding, code)
+                parts.setdefault(code, []).append(_to_numpy(posterior.mean))
+                if posterior.log_variance is not None:
+                    parts.setdefault(f"{code}_log_variance", []).append(_to_numpy(posterior.log_variance))
+        return Codes(ids=source.ids, **{name: np.concatenate(rows) for name, rows in parts.items()})
+
+    def decode(self, codes: Codes) -> np.ndarray:
+        """Generate images from codes.
+
+        Returns
+        -------
+        numpy.ndarray, float32, shape (N, C, *spatial)
+            In prepared units: [0, 1] for `unit`, zero mean and unit deviation for `standardize`.
+
+        Raises
+        ------
+        SettingError
+            When the method has no decoder.
+        """
+        network, _ = self._trained()
+        if not network.generative:
+            raise SettingError(f"{self.method} has no decoder; use a generative method")
+        device = _device_of(network)
+        images = []
+        for first in range(0, len(codes), ENCODING_BATCH):
+            rows = slice(first, first + ENCODING_BATCH)
+            with torch.inference_mode():
+                images.append(
+                    _to_numpy(
+                        network.decode(
+                            torch.as_tensor(codes.content[rows], device=device),
+                            torch.as_tensor(codes.transformation[rows], device=device),
+                        )
+                    )
+                )
+        return np.concatenate(images)
+
+    def transfer(self, content_from: Images, transformation_from: Images) -> np.ndarray:
+        """Generate images with the content of some and the transformation of others (paper, section 4).
+
+        Parameters
+        ----------
+        content_from, transformation_from : array, tensor or ImageSource
+            The same number of images, or one of the two a single image.
+
+        Returns
+        -------
+        numpy.ndarray, float32, shape (N, C, *spatial)
+            As from `decode`.
+        """
+        content = self.encode(content_from).content
+        transformation = self.encode(transformation_from).transformation
+        if 1 not in (len(content), len(transformation)) and len(content) != len(transformation):
+            raise SettingError(
+                f"transfer needs as many images for content ({len(content)}) as for transformation "
+                f"({len(transformation)}), or one of either"
+            )
+        count = max(len(content), len(transformation))
+        return self.decode(
+            Codes(
+                ids=np.array([str(i) for i in range(count)]),
+                content=np.broadcast_to(content, (count, content.shape[1])).copy(),
+                transformation=np.broadcast_to(transformation, (count, transformation.shape[1])).copy(),
+            )
+        )
+
+    def transform(self, images: Images) -> np.ndarray:
+        """Return content and transformation codes side by side, shape (N, content_dim + transformation_dim)."""
+        codes = self.encode(images)
+        return np.concatenate((codes.content, codes.transformation), axis=1)
+
+    def fit_transform(self, images: Images, labels: object = None) -> np.ndarray:
+        """Train on images and return their codes side by side, as `transform`."""
+        return self.fit(images, labels).transform(images)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and settings to one `.safetensors` file.
+
+        Raises
+        ------
+        RunError
+            Before `fit`.
+        UserError
+            When the file cannot be written.
+        """
+        network, preparation = self._trained()
+        description = {
+            "method": self.method,
+            "preset": self.preset,
+            "seed": self.seed,
+            "precision": self.precision,
+            "settings": settings.to_plain(self.config),
+            "recipe": settings.to_plain(self.recipe),
+            "preparation": preparation.to_dict(),
+        }
+        tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto", progress: bool = True) -> "Model":
+        """Read a model written by `save`, or the trained model of a run folder.
+
+        Raises
+        ------
+        RunError
+            When the file is missing, is not a model of this package, or does not fit its own settings.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / "weights.safetensors"
+        if not path.exists():
+            raise RunError(f"{path}: no such file; finish the training first (`train --resume`)")
+        try:
+            with safe_open(path, framework="pt") as stored:
+                description = json.loads((stored.metadata() or {})["dualcontrast"])
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            model = cls(
+                description["method"],
+                description["preset"],
+                seed=description["seed"],
+                precision=description["precision"],
+                device=device,
+                progress=progress,
+            )
+            model.config = settings.from_plain(model.method_class.Config, description["settings"])
+            model.recipe = settings.from_plain(Recipe, description["recipe"])
+            model.preparation = Preparation.from_dict(description["preparation"])
+            model.normalisation = model.preparation.normalisation
+            model.network = build_method(
+                model.method_class,
+                model.config,
+                model.preparation.image_shape,
+                model.preparation.bounded,
+                model.seed,
+            )
+            model.network.load_state_dict(tensors)
+        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(f"{path}: not a model that this version reads ({reason}); train it again") from None
+        model.network.to(make_fabric(device, model.precision).device).eval()
+        return model
+
+    def _trained(self) -> tuple[Method, Preparation]:
+        if self.network is None or self.preparation is None:
+            raise RunError("the model is not trained yet; call fit(images) or load one")
+        return self.network, self.preparation
+
+
+class DualContrast(Model):
+    """DualContrast (Uddin & Xu): a VAE with two codes and a contrastive loss on each; see `Model`."""
+
+
+def apply_changes(method: type[Method], preset: Preset, changes: dict[str, Any]) -> Preset:
+    """Give each change to the part that has a setting of its name: the method or the recipe.
+
+    Raises
+    ------
+    SettingError
+        For an unknown name (with the nearest valid one) or a value outside its range.
+    """
+    of_recipe, of_method = settings.names_of(Recipe), settings.names_of(method.Config)
+    roots = {name.split(".")[0] for name in of_method}
+    recipe_changes = {name: value for name, value in changes.items() if name in of_recipe}
+    method_changes = {name: value for name, value in changes.items() if name not in of_recipe}
+    for name in method_changes:
+        if name.split(".")[0] not in roots:
+            raise settings.unknown_name(name, of_recipe + of_method)
+    return Preset(
+        settings.replace(preset.config, method_changes), settings.replace(preset.recipe, recipe_changes)
+    )
+
+
+def as_source(images: Images) -> ImageSource:
+    """Take arrays, tensors and sources alike."""
+    return images if isinstance(images, ImageSource) else ArraySource(images)
+
+
+def _device_of(network: Method) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _to_numpy(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()

@@ -1,0 +1,134 @@
+"""Encoders and decoders, sized from the image's shape."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dualcontrast.errors import DataError
+
+SMALLEST_IMAGE = 16
+Normalisation = Literal["instance", "batch", "none"]
+
+
+def check_image_shape(image_shape: tuple[int, ...]) -> None:
+    """Raise `DataError` for images that the networks cannot take."""
+    spatial = image_shape[1:]
+    if len(spatial) not in (2, 3):
+        raise DataError(f"images of shape {image_shape}: expected (C, H, W) or (C, D, H, W)")
+    if min(spatial) < SMALLEST_IMAGE:
+        raise DataError(
+            f"images of {'×'.join(map(str, spatial))} pixels are smaller than the networks take; "
+            f"enlarge or pad them to at least {SMALLEST_IMAGE} pixels a side"
+        )
+
+
+def paper_encoder(image_shape: tuple[int, ...], normalisation: Normalisation, width: int = 1) -> nn.Sequential:
+    """Build the paper's convolutional encoder up to the flat features (paper, section 4; authors' code).
+
+    2-D: 5×5 convolutions of stride 2, 16-32-64-128 channels, as many as bring the image to at most 3 pixels
+    (three at 28×28, four at 64×64), each with normalisation and ReLU. 3-D: 4×4×4 convolutions of stride 2,
+    32-64-128 channels, down to at most 4 voxels, then 512 channels over what is left and 1024 of 1×1×1, with
+    leaky ReLU.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        `(C, H, W)` or `(C, D, H, W)`.
+    normalisation : {'instance', 'batch', 'none'}
+        The authors' code has `instance` in 2-D and `none` in 3-D.
+    width : int
+        Multiplies the numbers of channels.
+    """
+    check_image_shape(image_shape)
+    channels, *spatial = image_shape
+    two_dimensional = len(spatial) == 2
+    kernel, target = (5, 3) if two_dimensional else (4, 4)
+    first = (16 if two_dimensional else 32) * width
+    convolution: type[nn.Module] = nn.Conv2d if two_dimensional else nn.Conv3d
+    layers: list[nn.Module] = []
+
+    def block(inputs: int, outputs: int, size: int, stride: int, padding: int) -> None:
+        # A bias before a normalisation is subtracted again.
+        bias = normalisation == "none"
+        layers.append(convolution(inputs, outputs, size, stride=stride, padding=padding, bias=bias))
+        layers.extend(_normalisation(normalisation, outputs, len(spatial)))
+        layers.append(nn.ReLU(inplace=True) if two_dimensional else nn.LeakyReLU(inplace=True))
+
+    outputs = first
+    def halved(length: int) -> int:
+        return (length + 2 - kernel) // 2 + 1
+
+    # A single pixel would leave an instance normalisation nothing to normalise.
+    while min(spatial) > target and halved(min(spatial)) > 1:
+        block(channels, outputs, kernel, 2, 1)
+        spatial = [halved(length) for length in spatial]
+        channels, outputs = outputs, outputs * 2
+    if not two_dimensional:
+        block(channels, 512 * width, min(spatial), 1, 0)
+        block(512 * width, 1024 * width, 1, 1, 0)
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def _normalisation(kind: Normalisation, channels: int, dimension: int) -> list[nn.Module]:
+    if kind == "instance":
+        return [nn.InstanceNorm2d(channels) if dimension == 2 else nn.InstanceNorm3d(channels)]
+    if kind == "batch":
+        return [nn.BatchNorm2d(channels) if dimension == 2 else nn.BatchNorm3d(channels)]
+    return []
+
+
+def feature_count(encoder: nn.Module, image_shape: tuple[int, ...]) -> int:
+    """Length of the feature vector that an encoder gives for images of a shape."""
+    was_training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        count = encoder(torch.zeros(1, *image_shape)).shape[1]
+    encoder.train(was_training)
+    return count
+
+
+class FullyConnectedDecoder(nn.Module):
+    """The paper's decoder: one input layer for each code, then fully connected layers to the pixels.
+
+    Widths follow the authors' code: 256 + 256 → 512×3 for images of up to 32×32 pixels, 256 + 256 →
+    512-1024-1024 for larger ones (theirs for 64×64 RGB), 512 + 512 → 1024×3-5000 for volumes.
+
+    Parameters
+    ----------
+    content_dim, transformation_dim : int
+        Lengths of the codes.
+    image_shape : tuple of int
+        `(C, H, W)` or `(C, D, H, W)`.
+    bounded : bool
+        End in a sigmoid, for images in [0, 1].
+    """
+
+    def __init__(
+        self, content_dim: int, transformation_dim: int, image_shape: tuple[int, ...], bounded: bool
+    ) -> None:
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+        pixels = int(torch.tensor(image_shape).prod())
+        if len(image_shape) == 4:
+            branch, hidden = 512, (1024, 1024, 1024, 5000)
+        elif pixels <= 32 * 32:
+            branch, hidden = 256, (512, 512, 512)
+        else:
+            branch, hidden = 256, (512, 1024, 1024)
+        self.from_content = nn.Linear(content_dim, branch)
+        self.from_transformation = nn.Linear(transformation_dim, branch)
+        layers: list[nn.Module] = [nn.ReLU()]
+        width = 2 * branch
+        for next_width in hidden:
+            layers += [nn.Linear(width, next_width), nn.ReLU()]
+            width = next_width
+        layers.append(nn.Linear(width, pixels))
+        if bounded:
+            layers.append(nn.Sigmoid())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, content: Tensor, transformation: Tensor) -> Tensor:
+        """Generate images, shape (N, C, *spatial)."""
+        joined = torch.cat((self.from_content(content), self.from_transformation(transformation)), dim=1)
+        return self.layers(joined).reshape(-1, *self.image_shape)

@@ -1,0 +1,1 @@
+"""Data sets made by this package, whose content and transformation are known."""

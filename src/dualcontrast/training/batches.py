@@ -1,0 +1,101 @@
+"""Prepared batches of a source, in an order that depends only on the seed and the step."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualcontrast.data.source import ImageSource
+from dualcontrast.errors import DataError
+from dualcontrast.prepare import Preparation
+from dualcontrast.random_streams import numpy_stream
+
+RESIDENT_BYTES = 2 * 2**30
+READ_AHEAD = 4
+
+
+def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor:
+    """Read images and prepare them, shape (n, C, *spatial), on the CPU."""
+    return preparation.apply(torch.from_numpy(source.read(rows)))
+
+
+class Batches:
+    """Shuffled batches for training.
+
+    Every epoch visits each image once. The epoch is cut into `ceil(N / batch_size)` batches of nearly equal
+    size, so the last one is never a rest of one or two images. Images that fit into `RESIDENT_BYTES` are
+    kept on the device; larger sets are read again in every epoch, a few batches ahead of the training.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Where the images come from.
+    preparation : Preparation
+        Applied to every image.
+    rows : numpy.ndarray of int
+        Positions in the source that belong to the training set.
+    batch_size : int
+        Largest number of images in a batch.
+    seed : int
+        Of the run.
+    device : torch.device
+        Where the batches are wanted.
+
+    Raises
+    ------
+    DataError
+        When there are fewer images than one batch.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        preparation: Preparation,
+        rows: np.ndarray,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        if len(rows) < batch_size:
+            raise DataError(
+                f"{source.location}: {len(rows)} training images are fewer than one batch of {batch_size}; "
+                f"add images or train with --batch-size {max(len(rows) // 2, 2)} or less"
+            )
+        self._source, self._preparation, self._rows = source, preparation, rows
+        self._seed, self._device = seed, device
+        self.per_epoch = -(-len(rows) // batch_size)
+        self._order: tuple[int, list[np.ndarray]] | None = None
+        self._resident: Tensor | None = None
+        if len(rows) * int(np.prod(source.image_shape)) * 4 <= RESIDENT_BYTES:
+            self._resident = read_prepared(source, preparation, rows).to(device)
+
+    def places(self, step: int) -> np.ndarray:
+        """Return the places in the training set of the images of one step."""
+        epoch, within = divmod(step, self.per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            order = numpy_stream(self._seed, "order", epoch).permutation(len(self._rows))
+            self._order = (epoch, np.array_split(order, self.per_epoch))
+        return self._order[1][within]
+
+    def from_step(self, first: int, end: int) -> Iterator[Tensor]:
+        """Yield the batches of the steps `first` to `end - 1`."""
+        if self._resident is not None:
+            for step in range(first, end):
+                yield self._resident[torch.from_numpy(self.places(step)).to(self._device)]
+            return
+        # Reading is file input and NumPy copies, which leave Python's lock to the training thread.
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = [
+                reader.submit(self._read, self.places(step))
+                for step in range(first, min(first + READ_AHEAD, end))
+            ]
+            for step in range(first, end):
+                batch = ahead.pop(0).result()
+                if step + READ_AHEAD < end:
+                    ahead.append(reader.submit(self._read, self.places(step + READ_AHEAD)))
+                yield batch.to(self._device, non_blocking=True)
+
+    def _read(self, places: np.ndarray) -> Tensor:
+        return read_prepared(self._source, self._preparation, self._rows[places])

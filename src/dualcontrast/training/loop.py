@@ -1,0 +1,171 @@
+"""The training loop: one for every method and every data set."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from dualcontrast.errors import RunError
+from dualcontrast.methods.base import Method, Recipe
+from dualcontrast.random_streams import torch_stream
+from dualcontrast.training.batches import Batches
+from dualcontrast.training.checkpoint import load_checkpoint, save_checkpoint
+from dualcontrast.training.interruption import stop_between_steps
+from dualcontrast.training.schedule import learning_rate
+
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often a training keeps its state.
+
+    Attributes
+    ----------
+    path : Path
+        The checkpoint file.
+    identity : dict
+        What the run is; a checkpoint with another identity is refused.
+    resume : bool
+        Go on from `path` where it exists.
+    every_seconds : float
+        Shortest time between two checkpoints; they fall on logged steps and on the end.
+    """
+
+    path: Path
+    identity: dict[str, Any]
+    resume: bool = False
+    every_seconds: float = 60.0
+
+
+class Stopped(Exception):
+    """The training was asked to stop and has kept its state.
+
+    Attributes
+    ----------
+    signal_number : int
+        The signal that asked.
+    step : int
+        Steps done.
+    """
+
+    def __init__(self, signal_number: int, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.signal_number, self.step = signal_number, step
+
+
+def train(
+    method: Method,
+    batches: Batches,
+    recipe: Recipe,
+    fabric: Fabric,
+    seed: int,
+    checkpointing: Checkpointing | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> None:
+    """Train a method in place.
+
+    Parameters
+    ----------
+    method : Method
+        Supplies phases, named terms and their weights.
+    batches : Batches
+        Supplies the images of every step.
+    recipe : Recipe
+        Epochs, learning rate and schedule.
+    fabric : lightning_fabric.Fabric
+        Device and precision.
+    seed : int
+        Of the run; every random draw is made from it and the step.
+    checkpointing : Checkpointing, optional
+        Without it, nothing is written.
+    report : callable, optional
+        Given a row of metrics (`step`, `epoch`, `loss`, `images_per_second`, `terms`) every `LOG_EVERY` steps and
+        at the end of every epoch; term values are means since the last row.
+
+    Raises
+    ------
+    Stopped
+        After Ctrl-C or SIGTERM, once the checkpoint is written.
+    RunError
+        When the loss is no longer finite; the last checkpoint is kept.
+    """
+    phases = method.phases()
+    optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate) for phase in phases]
+    total = recipe.epochs * batches.per_epoch
+    start = 0
+    if checkpointing and checkpointing.resume and checkpointing.path.exists():
+        start, states = load_checkpoint(checkpointing.path, checkpointing.identity)
+        method.load_state_dict(states["method"])
+        for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+    model, *optimisers = fabric.setup(method, *optimisers)
+    model.mark_forward_method("losses")
+    model.train()
+
+    def keep(step: int) -> None:
+        if checkpointing:
+            states = {
+                "method": method.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+            }
+            save_checkpoint(checkpointing.path, checkpointing.identity, step, states)
+
+    sums: dict[str, Tensor] = {}
+    images_seen, steps_seen = 0, 0
+    logged_at = kept_at = time.monotonic()
+    with stop_between_steps() as stop:
+        for step, images in enumerate(batches.from_step(start, total), start):
+            generator = torch_stream(seed, "step", step, device=fabric.device)
+            weights = method.weights(step / total)
+            for phase, optimiser in zip(phases, optimisers, strict=True):
+                terms = model.losses(images, generator, phase.name, step / total)
+                loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+                for group in optimiser.param_groups:
+                    group["lr"] = phase.learning_rate_scale * learning_rate(recipe, step, batches.per_epoch)
+                optimiser.zero_grad()
+                fabric.backward(loss, inputs=phase.parameters)
+                optimiser.step()
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0) + value.detach()
+            images_seen, steps_seen = images_seen + len(images), steps_seen + 1
+            done = step + 1
+            if done % LOG_EVERY and done % batches.per_epoch and not stop:
+                continue
+
+            # Reading the sums waits for the device, so it happens here only.
+            means = {name: float(value) / steps_seen for name, value in sums.items()}
+            if not all(math.isfinite(value) for value in means.values()):
+                raise RunError(_not_finite(means, done, checkpointing))
+            now = time.monotonic()
+            report(
+                {
+                    "step": done,
+                    "epoch": done / batches.per_epoch,
+                    "loss": sum(weights[name] * value for name, value in means.items()),
+                    "images_per_second": images_seen / (now - logged_at),
+                    "terms": means,
+                }
+            )
+            sums, images_seen, steps_seen, logged_at = {}, 0, 0, now
+            if stop or done == total or (checkpointing and now - kept_at > checkpointing.every_seconds):
+                keep(done)
+                kept_at = time.monotonic()
+            if stop.signal_number is not None and done < total:
+                raise Stopped(stop.signal_number, done)
+    method.eval()
+
+
+def _not_finite(means: dict[str, float], step: int, checkpointing: Checkpointing | None) -> str:
+    bad = ", ".join(name for name, value in means.items() if not math.isfinite(value))
+    kept = f"{checkpointing.path} holds the last good state; " if checkpointing else ""
+    return (
+        f"training stopped at step {step}: {bad} is no longer a finite number; {kept}"
+        "lower --learning-rate, train in float32, or look for extreme pixels in the images"
+    )

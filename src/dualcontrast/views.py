@@ -1,0 +1,192 @@
+"""Second views of a batch of images, made on the images' own device.
+
+A view keeps what the image shows and changes the state it is in. The paper uses rotations only
+(section 3.4); `default` adds small affine changes and smooth elastic warps, which also leave identity alone.
+All changes of one view are composed into a single sampling grid, so an image is interpolated once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import roma
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Interpolation = Literal["bilinear", "nearest"]
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How far a view may go from its image.
+
+    Attributes
+    ----------
+    max_angle : float
+        Rotation angles are drawn from U(-max_angle, max_angle), in degrees; in 3-D, about each axis.
+    one_angle_per_batch : bool
+        Draw one rotation for the whole batch (2-D only), as the authors' code does.
+    interpolation : {'bilinear', 'nearest'}
+        How pixels are resampled.
+    scale : float
+        Each axis is scaled by e^u, u from U(-scale, scale).
+    shear : float
+        Off-diagonal entries of the affine matrix are drawn from U(-shear, shear).
+    shift : float
+        Shifts are drawn from U(-shift, shift), as a fraction of the image's width.
+    elastic : float
+        Standard deviation of a smooth random displacement field, as a fraction of the image's width.
+    elastic_nodes : int
+        Nodes along each axis of the coarse grid that carries the displacements; fewer is smoother.
+    """
+
+    max_angle: float = 90.0
+    one_angle_per_batch: bool = False
+    interpolation: Interpolation = "bilinear"
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    elastic_nodes: int = 4
+
+
+def uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
+    """Draw from U(-limit, limit) on the generator's device."""
+    return (2 * torch.rand(shape, generator=generator, device=generator.device) - 1) * limit
+
+
+def rotation_matrices(angles: Tensor) -> Tensor:
+    """Turn angles into rotation matrices.
+
+    Parameters
+    ----------
+    angles : Tensor, shape (N,) or (N, 3)
+        Degrees. `(N,)`: in-plane, counter-clockwise as the image is displayed (x right, y down).
+        `(N, 3)`: extrinsic rotations about x, then y, then z.
+
+    Returns
+    -------
+    Tensor, shape (N, 2, 2) or (N, 3, 3)
+        Matrices acting on (x, y) or (x, y, z) column vectors.
+    """
+    if angles.ndim == 1:
+        radians = torch.deg2rad(angles)
+        cos, sin = torch.cos(radians), torch.sin(radians)
+        # y points down, so the counter-clockwise turn a viewer sees has the sine's sign swapped.
+        return torch.stack((cos, sin, -sin, cos), dim=-1).reshape(-1, 2, 2)
+    return roma.euler_to_rotmat("xyz", angles, degrees=True)
+
+
+def sample(
+    images: Tensor,
+    matrices: Tensor,
+    displacements: Tensor | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> Tensor:
+    """Move images by affine maps about their centre, and optionally by displacement fields.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, *spatial)
+        Pixels outside the image are taken as 0.
+    matrices : Tensor, shape (N, d, d) or (N, d, d + 1)
+        Affine maps of pixel positions (x, y[, z]), measured from the centre; the last column is a shift as
+        a fraction of the image's width. A feature at p appears at `A p + t`.
+    displacements : Tensor or None, shape (N, d, *spatial)
+        Added to the positions that are sampled, as a fraction of the image's width.
+    interpolation : {'bilinear', 'nearest'}
+        How pixels are resampled.
+
+    Returns
+    -------
+    Tensor, shape (N, C, *spatial)
+        The moved images.
+    """
+    spatial = images.shape[2:]
+    dimension = len(spatial)
+    linear = matrices[..., :dimension]
+    inverse = torch.linalg.inv(linear)
+    shift = matrices[..., dimension:] if matrices.shape[-1] > dimension else linear.new_zeros(len(linear), dimension, 1)
+    # grid_sample measures each axis in half-widths of that axis; convert so that a turn of an image that is
+    # not square stays a turn.
+    size = torch.tensor(tuple(reversed(spatial)), dtype=images.dtype, device=images.device)
+    to_pixels, to_grid = size / 2, 2 / size
+    backward = torch.cat((inverse, -inverse @ (shift * size[0])), dim=-1)
+    backward = backward * to_grid[:, None]
+    backward = torch.cat((backward[..., :dimension] * to_pixels, backward[..., dimension:]), dim=-1)
+    grid = F.affine_grid(backward, list(images.shape), align_corners=False)
+    if displacements is not None:
+        grid = grid + displacements.movedim(1, -1) * (size[0] * to_grid)
+    return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def rotate(images: Tensor, rotations: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Rotate every image about its centre.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W) or (N, C, D, H, W)
+        Pixels that come from outside the image are 0.
+    rotations : Tensor, shape (N,), (N, 3) or (N, 3, 3)
+        Angles in degrees (see `rotation_matrices`) or, in 3-D, matrices.
+    interpolation : {'bilinear', 'nearest'}
+        How pixels are resampled.
+
+    Returns
+    -------
+    Tensor
+        Of the images' shape.
+    """
+    matrices = rotations if rotations.ndim == 3 else rotation_matrices(rotations)
+    return sample(images, matrices.to(images.dtype), interpolation=interpolation)
+
+
+def random_view(images: Tensor, config: ViewConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Make one view of every image.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W) or (N, C, D, H, W)
+        A batch.
+    config : ViewConfig
+        What a view may change.
+    generator : torch.Generator
+        Source of randomness, on the images' device.
+
+    Returns
+    -------
+    views : Tensor
+        Of the images' shape.
+    angles : Tensor, shape (N,) in 2-D, (N, 3) in 3-D
+        The rotations that were applied, in degrees.
+    """
+    count, dimension = len(images), images.ndim - 2
+    drawn = 1 if config.one_angle_per_batch and dimension == 2 else count
+    angles = uniform((drawn,) if dimension == 2 else (drawn, 3), config.max_angle, generator)
+    angles = angles.expand(count, *angles.shape[1:])
+    matrices = rotation_matrices(angles)
+    if config.scale or config.shear:
+        shape = uniform((count, dimension, dimension), config.shear, generator)
+        scale = torch.exp(uniform((count, dimension), config.scale, generator))
+        diagonal = torch.eye(dimension, dtype=torch.bool, device=images.device)
+        matrices = matrices @ torch.where(diagonal, torch.diag_embed(scale), shape)
+    if config.shift:
+        matrices = torch.cat((matrices, uniform((count, dimension, 1), config.shift, generator)), dim=-1)
+    displacements = None
+    if config.elastic:
+        displacements = smooth_displacements(images, config, generator)
+    return sample(images, matrices, displacements, config.interpolation), angles
+
+
+def smooth_displacements(images: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
+    """Draw smooth random displacement fields, shape (N, d, *spatial), as fractions of the width."""
+    dimension = images.ndim - 2
+    nodes = torch.randn(
+        (len(images), dimension, *(config.elastic_nodes,) * dimension),
+        generator=generator,
+        device=images.device,
+    )
+    # Cubic interpolation is smoother, and exists in 2-D only.
+    mode = "bicubic" if dimension == 2 else "trilinear"
+    field = F.interpolate(nodes, size=images.shape[2:], mode=mode, align_corners=True)
+    return config.elastic * field
