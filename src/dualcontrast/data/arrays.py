@@ -113,7 +113,15 @@ def map_npy(path: str | Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:
-        raise DataError(f"{path}: not a whole .npy file ({error}); write it again with numpy.save") from None
+        raise DataError(
+            f"{path}: not a whole .npy file ({_reason(error)}); write it again with numpy.save"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Shorten NumPy's message; it takes any unknown bytes for pickled objects and explains unsafe loading."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "no array of numbers in it" if "pickle" in text else text
 
 
 def open_npz(path: str | Path) -> ArraySource:
@@ -139,7 +147,9 @@ def open_npz(path: str | Path) -> ArraySource:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: not a whole .npz file ({error}); write it again with numpy.savez") from None
+        raise DataError(
+            f"{path}: not a whole .npz file ({_reason(error)}); write it again with numpy.savez"
+        ) from None
     ids = others.pop("ids", None)
     source = ArraySource(images, ids=ids, location=str(path))
     factors = _factors(others, len(source), path)
@@ -168,7 +178,10 @@ def _map_member(path: Path, member: str) -> np.ndarray | None:
             return None
         with archive.open(info) as handle:
             version = np.lib.format.read_magic(handle)
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
             if version not in header:
                 return None
             shape, fortran, dtype = header[version](handle)
@@ -195,7 +208,9 @@ def _factors(arrays: dict[str, np.ndarray], count: int, path: Path) -> list[Fact
         if not fits:
             if ":" not in key and role == "metadata":
                 continue
-            raise DataError(f"{path}: array '{key}' has shape {values.shape} for {count} images; give one row each")
+            raise DataError(
+                f"{path}: array '{key}' has shape {values.shape} for {count} images; give one row each"
+            )
         if values.ndim == 2 and ":" not in key and role == "metadata":
             continue
         columns = [values] if values.ndim == 1 else list(values.T)

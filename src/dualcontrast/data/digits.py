@@ -14,8 +14,8 @@ def open_digits() -> ArraySource:
     """Open the 1,797 digits of scikit-learn, enlarged to 32×32.
 
     The originals are 8×8 counts from 0 to 16 of the ink in blocks of 4×4 pixels, smaller than the networks
-    take; they are divided by 16 and enlarged bilinearly back to the 32×32 that were counted. The content label
-    is `digit`. There is no published split.
+    take; they are divided by 16 and enlarged bilinearly back to the 32×32 that were counted. The content
+    label is `digit`. There is no published split.
     """
     from sklearn.datasets import load_digits
 

@@ -44,7 +44,9 @@ def describe_change(recorded: Mapping[str, Any], source: ImageSource) -> str | N
     if now == dict(recorded):
         return None
     if now["image_shape"] != recorded.get("image_shape"):
-        return f"{source.location}: images of shape {now['image_shape']}, formerly {recorded.get('image_shape')}"
+        return (
+            f"{source.location}: images of shape {now['image_shape']}, formerly {recorded.get('image_shape')}"
+        )
     if now["count"] != recorded.get("count"):
         return f"{source.location}: {now['count']:,} images, formerly {recorded.get('count'):,}"
     if now["ids"] != recorded.get("ids"):

@@ -61,7 +61,7 @@ class FolderSource(ImageSource):
             if pixels.shape != self.image_shape or pixels.dtype.name != self.stored_type:
                 raise DataError(
                     f"{self._files[index]}: now has shape {pixels.shape} and type {pixels.dtype}, not "
-                    f"{self.image_shape} and {self.stored_type}; leave the files unchanged while they are in use"
+                    f"{self.image_shape} and {self.stored_type}; leave files unchanged while in use"
                 )
             images[row] = as_float32(pixels)
             if self.stored_range is None:

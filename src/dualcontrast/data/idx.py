@@ -4,16 +4,17 @@ A file is two zero bytes, the type of its values, the number of its axes, their 
 integers, and the values, big-endian (http://yann.lecun.com/exdb/mnist/).
 """
 
-import gzip
 import math
 import re
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from dualcontrast.data.arrays import ArraySource
+from dualcontrast.data.download import open_plain
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.errors import DataError
 
@@ -38,14 +39,12 @@ def read_idx(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with path.open("rb") as handle:
-            zipped = handle.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as handle:
-            dtype, shape = _read_header(handle.read(4), handle.read, path)
+        with path.open("rb") as stored, open_plain(stored) as plain:
+            dtype, shape = _read_header(plain, path)
             size = math.prod(shape) * dtype.itemsize
             start = 4 + 4 * len(shape)
             # One byte more than expected tells a file that is too long.
-            content = handle.read(size + 1) if zipped else None
+            content = None if plain is stored else plain.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}); fetch or copy the file again") from None
@@ -58,21 +57,35 @@ def read_idx(path: str | Path) -> np.ndarray:
     return np.frombuffer(content or b"", dtype=dtype).reshape(shape)
 
 
-def _read_header(magic: bytes, read, path: Path) -> tuple[np.dtype, tuple[int, ...]]:  # noqa: ANN001
+def _read_header(plain: IO[bytes], path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     """Read type and shape from the head of an IDX file."""
+    magic = plain.read(4)
     if len(magic) < 4 or magic[:2] != b"\x00\x00" or magic[2] not in _TYPES or not magic[3]:
-        raise DataError(f"{path}: not an IDX file (it begins with {magic.hex(' ') or 'nothing'}); check the path")
-    lengths = read(4 * magic[3])
+        raise DataError(
+            f"{path}: not an IDX file (it begins with {magic.hex(' ') or 'nothing'}); check the path"
+        )
+    lengths = plain.read(4 * magic[3])
     if len(lengths) < 4 * magic[3]:
         raise DataError(f"{path}: ends inside its header; copy the file again")
     return _TYPES[magic[2]], struct.unpack(f">{magic[3]}I", lengths)
 
 
-def is_idx(path: Path) -> bool:
-    """Whether a path is a file of IDX images, or a folder that holds some, going by the names."""
-    if path.is_dir():
-        return bool(_image_files(path))
-    return IMAGES_NAME.match(path.name) is not None
+def is_idx(folder: Path) -> bool:
+    """Whether a folder holds files of IDX images, going by their names."""
+    return any(IMAGES_NAME.match(file.name) for file in folder.iterdir())
+
+
+def has_idx_magic(path: Path) -> bool:
+    """Whether a file begins like an IDX file, gzipped or not, whatever its name."""
+    try:
+        with path.open("rb") as handle, open_plain(handle) as plain:
+            magic = plain.read(4)
+    except (OSError, EOFError, zlib.error):
+        # A damaged gzip file of the right name is still to be reported as such.
+        return IMAGES_NAME.match(path.name) is not None
+    return (len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in _TYPES) or bool(
+        IMAGES_NAME.match(path.name)
+    )
 
 
 def open_idx(path: str | Path, *, label_name: str = "label") -> ArraySource:
@@ -117,7 +130,9 @@ def open_idx(path: str | Path, *, label_name: str = "label") -> ArraySource:
         table = LabelTable(np.concatenate(ids), (Factor(label_name, "content", values),))
     elif any(with_labels):
         lacking = list(files.values())[with_labels.index(False)]
-        raise DataError(f"{lacking}: has no file of labels beside it, the other images have; add or remove one")
+        raise DataError(
+            f"{lacking}: has no file of labels beside it, the other images have; add or remove one"
+        )
     return ArraySource(
         images[0] if len(images) == 1 else np.concatenate(images),
         ids=np.concatenate(ids),
@@ -142,20 +157,25 @@ def _image_files(folder: Path) -> dict[str, Path]:
             continue
         part = _part(file.name)
         if part in found and found[part].name.removesuffix(".gz") != file.name.removesuffix(".gz"):
-            raise DataError(f"{folder}: holds both {found[part].name} and {file.name}; open one file by its path")
+            raise DataError(
+                f"{folder}: holds both {found[part].name} and {file.name}; open one file by its path"
+            )
         found.setdefault(part, file)
     return dict(sorted(found.items(), key=lambda item: item[0] != "train"))
 
 
 def _read_labels(images: Path, count: int) -> np.ndarray | None:
     """Read the labels that belong to a file of images, shape (count,); None where there are none."""
+    if not IMAGES_NAME.match(images.name):
+        return None
     name = re.sub(r"images([-.])idx\d", r"labels\1idx1", images.name).removesuffix(".gz")
     for file in (images.with_name(name), images.with_name(f"{name}.gz")):
         if file.exists():
             labels = read_idx(file)
             if labels.shape != (count,):
                 raise DataError(
-                    f"{file}: shape {labels.shape} for the {count} images of {images}; use the labels of these images"
+                    f"{file}: {len(labels)} labels for the {count} images of {images.name}; "
+                    "use the labels of these images"
                 )
             return labels
     return None

@@ -1,7 +1,9 @@
 """One image in one file: its header, and its pixels."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tifffile
@@ -10,6 +12,11 @@ from PIL import Image
 from dualcontrast.data.arrays import map_npy
 from dualcontrast.data.pixels import channel_axis, channels_first, check_stored_type
 from dualcontrast.errors import DataError
+
+T = TypeVar("T")
+
+# What tifffile has to say of a damaged file is raised as well; nothing shall be printed beside that.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
@@ -73,7 +80,7 @@ def read_pixels(path: Path) -> np.ndarray:
     return _named(path, _read_tiff, _read_pillow, _read_npy)
 
 
-def _named(path, tiff, pillow, npy):  # noqa: ANN001, ANN202
+def _named(path: Path, tiff: Callable[[Path], T], pillow: Callable[[Path], T], npy: Callable[[Path], T]) -> T:
     """Call the reader of the file's format, and name the file in whatever it raises."""
     reader = {".npy": npy, ".tif": tiff, ".tiff": tiff}.get(path.suffix.lower(), pillow)
     try:
@@ -82,8 +89,9 @@ def _named(path, tiff, pillow, npy):  # noqa: ANN001, ANN202
         raise
     except Exception as error:
         # The decoders' messages are of many kinds and some have several lines.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        reason = reason.replace(f"{str(path)!r}", "it")
+        reason = " ".join(str(error).replace(f"{str(path)!r}", "it").split())
+        if not any(character.isalpha() for character in reason):
+            reason = type(error).__name__
         raise DataError(f"{path}: truncated or not an image ({reason}); replace or remove the file") from None
 
 
@@ -132,14 +140,14 @@ def _refuse_transparency(alpha: np.ndarray, opaque: float, path: Path) -> None:
         raise DataError(f"{path}: has transparent pixels; put the image on a background and save it as RGB")
 
 
-def _tiff_alpha(shape: tuple[int, ...], page: "tifffile.TiffPage | tifffile.TiffFrame") -> bool:
+def _tiff_alpha(shape: tuple[int, ...], page: tifffile.TiffPage) -> bool:
     """Whether the last axis of a TIFF holds colours (or gray) and alpha."""
-    return len(shape) >= 3 and shape[-1] in (2, 4) and len(getattr(page, "extrasamples", ())) == 1
+    return len(shape) >= 3 and shape[-1] in (2, 4) and len(page.extrasamples) == 1
 
 
 def _read_tiff_header(path: Path) -> Header:
     with tifffile.TiffFile(path) as tiff:
-        page, series = tiff.pages[0], tiff.series[0]
+        page, series = tiff.pages.first, tiff.series[0]
         if _needs_pillow(page):
             return _read_pillow_header(path)
         shape = tuple(series.shape)
@@ -150,7 +158,7 @@ def _read_tiff_header(path: Path) -> Header:
 
 def _read_tiff(path: Path) -> np.ndarray:
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
+        page = tiff.pages.first
         if _needs_pillow(page):
             return _read_pillow(path)
         pixels = tiff.series[0].asarray()
@@ -161,7 +169,7 @@ def _read_tiff(path: Path) -> np.ndarray:
     return channels_first(pixels[None], str(path))[0]
 
 
-def _needs_pillow(page: "tifffile.TiffPage | tifffile.TiffFrame") -> bool:
+def _needs_pillow(page: tifffile.TiffPage) -> bool:
     """Whether tifffile would need a further package, or would return the indices of a palette."""
     readable = page.compression in (
         tifffile.COMPRESSION.NONE,

@@ -91,8 +91,9 @@ class LabelTable:
                 wrong = self.ids[~np.isfinite(factor.values)]
                 if len(wrong):
                     raise DataError(
-                        f"label table: column '{factor.name}' has no finite number for {len(wrong)} particles, "
-                        f"first '{wrong[0]}'; fill them in or mark the column `metadata:{factor.name}`"
+                        f"label table: column '{factor.name}' has no finite number for {len(wrong)} "
+                        f"particles, first '{wrong[0]}'; fill them in or "
+                        f"mark the column `metadata:{factor.name}`"
                     )
 
     def of_role(self, role: Role) -> tuple[Factor, ...]:

@@ -83,7 +83,8 @@ def check_finite(images: np.ndarray, ids: np.ndarray, where: str) -> None:
     if not finite.all():
         wrong = ids[~finite]
         raise DataError(
-            f"{where}: NaN or infinite pixels in {name_some(wrong)}; replace those pixels or leave the image out"
+            f"{where}: NaN or infinite pixels in {name_some(wrong)}; "
+            "replace those pixels or leave the image out"
         )
 
 

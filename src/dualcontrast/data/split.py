@@ -80,7 +80,9 @@ def make_split(source: ImageSource, test_fraction: float = 0.2, seed: int = 0) -
         When no image would be left to train on.
     """
     if not 0 <= test_fraction < 1:
-        raise SettingError(f"test_fraction is {test_fraction}; choose a number from 0 up to, not including, 1")
+        raise SettingError(
+            f"test_fraction is {test_fraction}; choose a number from 0 up to, not including, 1"
+        )
     if source.fixed_split is not None:
         return Split(source.fixed_split["train"], source.fixed_split["test"])
     count = max(1, round(len(source) * test_fraction)) if test_fraction else 0

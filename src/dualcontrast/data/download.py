@@ -1,0 +1,104 @@
+"""Downloading one file from the first of several mirrors that gives the right one."""
+
+import gzip
+import hashlib
+import shutil
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from dualcontrast.errors import DataError
+
+TIMEOUT_SECONDS = 30
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def download(urls: Sequence[str], sha256: str, path: Path) -> None:
+    """Download a file, gunzip it if it is gzipped, check it, and only then give it its name.
+
+    Parameters
+    ----------
+    urls : sequence of str
+        The same file on several mirrors, tried in order.
+    sha256 : str
+        Of the uncompressed content, so that it does not matter how a mirror compresses.
+    path : Path
+        Where the uncompressed file goes; left alone if it is there and right.
+
+    Raises
+    ------
+    DataError
+        When no mirror gave the right file, with the reason for each, or the file cannot be written.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    reasons = []
+    for url in urls:
+        try:
+            pooch.retrieve(
+                url, known_hash=f"sha256:{sha256}", path=path.parent, fname=path.name, downloader=_download
+            )
+            # pooch makes private files; a cache may be shared.
+            path.chmod(0o644)
+            return
+        except (OSError, ValueError, EOFError, zlib.error) as error:
+            # Failures of the network carry no errno of this machine, a full disk does.
+            if isinstance(error, PermissionError) or getattr(error, "errno", None):
+                reason = getattr(error, "strerror", None) or "no permission"
+                raise DataError(
+                    f"{path}: could not be written ({reason}); check the free disk space and the permissions"
+                ) from None
+            reasons.append(f"{urlsplit(url).netloc}: {_reason(error)}")
+    raise DataError(f"{path.name} could not be downloaded ({'; '.join(reasons)})")
+
+
+def _download(fname: str, action: Any, pooch: Any, *, check_only: bool | None = None) -> None:
+    """Write the uncompressed content of the address `fname` to the file `action`; the names are pooch's."""
+    from pooch import HTTPDownloader
+
+    with tempfile.TemporaryFile() as received:
+        HTTPDownloader(timeout=TIMEOUT_SECONDS)(fname, received, pooch)
+        with open_plain(received) as plain, Path(action).open("wb") as output:
+            shutil.copyfileobj(plain, output)
+
+
+def open_plain(stored: IO[bytes]) -> IO[bytes]:
+    """Read an open file from its beginning, through gzip where it is gzipped."""
+    stored.seek(0)
+    zipped = stored.read(2) == _GZIP_MAGIC
+    stored.seek(0)
+    return gzip.open(stored) if zipped else stored  # pyright: ignore[reportReturnType]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash the uncompressed content of a file, gzipped or not.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read, or its compressed data are cut short.
+    """
+    try:
+        with path.open("rb") as stored, open_plain(stored) as plain:
+            digest = hashlib.sha256()
+            while block := plain.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); delete it and fetch it again") from None
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a mirror failed."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP status {response.status_code}"
+    if "hash" in str(error).lower():
+        return "not the published file, its SHA-256 differs"
+    if isinstance(error, EOFError | zlib.error):
+        return "the download ended early"
+    return "timed out" if "timeout" in type(error).__name__.lower() else "no connection"
