@@ -42,3 +42,68 @@ def derangement(count: int, generator: torch.Generator) -> Tensor:
     partner = torch.empty_like(order)
     partner[order] = order.roll(-1)
     return partner
+
+
+def info_nce(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """InfoNCE over paired codes, as its attracting and its repelling part.
+
+    With s_ij = cos(a_i, b_j) / τ, the loss of image i is -s_ii + log Σ_j exp(s_ij); the same is done from b
+    to a, and both are averaged. The positive part is the mean of -s_ii, the negative part that of the
+    logarithms; their sum is the cross-entropy of finding each image's partner in the batch
+    (van den Oord et al. 2018).
+
+    Parameters
+    ----------
+    a, b : Tensor, shape (N, dim)
+        Row i of both belongs to image i.
+    temperature : float
+        τ.
+    """
+    scores = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
+    repelling = (scores.logsumexp(dim=1) + scores.logsumexp(dim=0)).mean() / 2
+    return -scores.diagonal().mean(), repelling
+
+
+def kernel_alignment(content: Tensor, transformation: Tensor, temperature: float = 0.3) -> Tensor:
+    """Statistical dependence of two codes over a batch: centred kernel alignment, 0 if independent.
+
+    HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) with the unbiased estimator of Song et al. (2012). The kernel of
+    the content code is exp((cos - 1) / temperature); that of the transformation code is Gaussian on
+    standardised dimensions, exp(-‖z_i - z_j‖² / (2 dim)), so that a small but legible trace counts as
+    much as a large one.
+
+    Parameters
+    ----------
+    content : Tensor, shape (N, content_dim)
+        N ≥ 4.
+    transformation : Tensor, shape (N, transformation_dim)
+        Row i of both belongs to image i.
+    temperature : float
+        Width of the content kernel.
+    """
+    directions = F.normalize(content, dim=1)
+    k = torch.exp((directions @ directions.T - 1) / temperature)
+    z = (transformation - transformation.mean(0)) / (transformation.std(0) + 1e-6)
+    squares = z.square().sum(1)
+    distances = (squares[:, None] + squares[None] - 2 * z @ z.T).clamp_min(0)
+    gauss = torch.exp(-distances / (2 * z.shape[1]))
+    return unbiased_hsic(k, gauss) / torch.sqrt(
+        (unbiased_hsic(k, k) * unbiased_hsic(gauss, gauss)).clamp_min(1e-12)
+    )
+
+
+def unbiased_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+    """Unbiased estimate of the Hilbert-Schmidt independence criterion (Song et al. 2012, equation 5).
+
+    Parameters
+    ----------
+    k, l : Tensor, shape (N, N)
+        Kernel matrices; N ≥ 4.
+    """
+    count = len(k)
+    off_diagonal = 1 - torch.eye(count, device=k.device, dtype=k.dtype)
+    k, l = k * off_diagonal, l * off_diagonal  # noqa: E741
+    trace = (k * l).sum()
+    means = k.sum() * l.sum() / ((count - 1) * (count - 2))
+    cross = 2 / (count - 2) * (k.sum(0) * l.sum(0)).sum()
+    return (trace + means - cross) / (count * (count - 3))

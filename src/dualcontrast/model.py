@@ -1,6 +1,7 @@
 """The object that Python users hold: a method, its settings, and the preparation of its images."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -48,8 +49,8 @@ class Model:
     progress : bool
         Show progress bars.
     **changes
-        Settings to change, by name: those of the method (`content_dim=16`), of its recipe (`epochs=20`), or nested
-        (`weights={'con_c_positive': 0}`).
+        Settings to change, by name: those of the method (`content_dim=16`), of its recipe (`epochs=20`), or
+        nested (`weights={'con_c_positive': 0}`).
 
     Attributes
     ----------
@@ -103,19 +104,22 @@ class Model:
         labels: object = None,
         *,
         ids: np.ndarray | None = None,
+        preparation: Preparation | None = None,
         checkpointing: Checkpointing | None = None,
-        report: Any = None,
+        report: Callable[[dict[str, Any]], None] | None = None,
     ) -> Self:
         """Train on images.
 
         Parameters
         ----------
         images : array, tensor or ImageSource, shape (N, C, *spatial), (N, H, W) or (N, D, H, W)
-            Never more than `max_resident_bytes` of them are held in memory at once.
+            Larger than memory is fine for a source that reads from disk.
         labels : ignored
             Accepted for scikit-learn's pipelines; training uses no labels.
         ids : numpy.ndarray of str, optional
             Train on these particles only.
+        preparation : Preparation, optional
+            Used as it is, where it was chosen before.
         checkpointing : Checkpointing, optional
             Where to keep the state of the training.
         report : callable, optional
@@ -132,15 +136,13 @@ class Model:
             For images that cannot be used, or fewer of them than a batch.
         """
         source = as_source(images)
-        self.preparation = choose_preparation(source, self.normalisation, seed=self.seed)
+        self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision)
         self.network = build_method(
             self.method_class, self.config, source.image_shape, self.preparation.bounded, self.seed
         )
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
-        batches = Batches(
-            source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device
-        )
+        batches = Batches(source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device)
         self.history = []
         with TrainingProgress(self.recipe.epochs * batches.per_epoch, enabled=self.progress) as bar:
 
@@ -152,6 +154,10 @@ class Model:
 
             train(self.network, batches, self.recipe, fabric, self.seed, checkpointing, receive)
         return self
+
+    def choose_preparation(self, source: ImageSource) -> Preparation:
+        """Decide how the images of a source are prepared."""
+        return choose_preparation(source, self.normalisation, seed=self.seed)
 
     def encode(self, images: Images) -> Codes:
         """Infer the codes of images.
@@ -250,7 +256,7 @@ class Model:
         )
 
     def transform(self, images: Images) -> np.ndarray:
-        """Return content and transformation codes side by side, shape (N, content_dim + transformation_dim)."""
+        """Return both codes side by side, shape (N, content_dim + transformation_dim)."""
         codes = self.encode(images)
         return np.concatenate((codes.content, codes.transformation), axis=1)
 
@@ -269,18 +275,44 @@ class Model:
             When the file cannot be written.
         """
         network, preparation = self._trained()
-        description = {
+        description = self.describe() | {"preparation": preparation.to_dict()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+
+    def describe(self) -> dict[str, Any]:
+        """Return the resolved settings as plain values; `from_description` builds the same model."""
+        return {
             "method": self.method,
             "preset": self.preset,
             "seed": self.seed,
             "precision": self.precision,
             "settings": settings.to_plain(self.config),
             "recipe": settings.to_plain(self.recipe),
-            "preparation": preparation.to_dict(),
         }
-        tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], *, device: str = "auto", progress: bool = True
+    ) -> "Model":
+        """Build an untrained model from what `describe` returned, whatever the presets now say.
+
+        Raises
+        ------
+        SettingError
+            For settings that this version does not have.
+        """
+        model = cls(
+            description["method"],
+            description["preset"],
+            seed=description["seed"],
+            precision=description["precision"],
+            device=device,
+            progress=progress,
+        )
+        model.config = settings.from_plain(model.method_class.Config, description["settings"])
+        model.recipe = settings.from_plain(Recipe, description["recipe"])
+        return model
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", progress: bool = True) -> "Model":
@@ -300,16 +332,7 @@ class Model:
             with safe_open(path, framework="pt") as stored:
                 description = json.loads((stored.metadata() or {})["dualcontrast"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            model = cls(
-                description["method"],
-                description["preset"],
-                seed=description["seed"],
-                precision=description["precision"],
-                device=device,
-                progress=progress,
-            )
-            model.config = settings.from_plain(model.method_class.Config, description["settings"])
-            model.recipe = settings.from_plain(Recipe, description["recipe"])
+            model = cls.from_description(description, device=device, progress=progress)
             model.preparation = Preparation.from_dict(description["preparation"])
             model.normalisation = model.preparation.normalisation
             model.network = build_method(
@@ -322,7 +345,9 @@ class Model:
             model.network.load_state_dict(tensors)
         except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RunError(f"{path}: not a model that this version reads ({reason}); train it again") from None
+            raise RunError(
+                f"{path}: not a model that this version reads ({reason}); train it again"
+            ) from None
         model.network.to(make_fabric(device, model.precision).device).eval()
         return model
 

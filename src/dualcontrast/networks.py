@@ -23,7 +23,9 @@ def check_image_shape(image_shape: tuple[int, ...]) -> None:
         )
 
 
-def paper_encoder(image_shape: tuple[int, ...], normalisation: Normalisation, width: int = 1) -> nn.Sequential:
+def paper_encoder(
+    image_shape: tuple[int, ...], normalisation: Normalisation, width: int = 1
+) -> nn.Sequential:
     """Build the paper's convolutional encoder up to the flat features (paper, section 4; authors' code).
 
     2-D: 5×5 convolutions of stride 2, 16-32-64-128 channels, as many as bring the image to at most 3 pixels
@@ -56,6 +58,7 @@ def paper_encoder(image_shape: tuple[int, ...], normalisation: Normalisation, wi
         layers.append(nn.ReLU(inplace=True) if two_dimensional else nn.LeakyReLU(inplace=True))
 
     outputs = first
+
     def halved(length: int) -> int:
         return (length + 2 - kernel) // 2 + 1
 
@@ -92,7 +95,8 @@ class FullyConnectedDecoder(nn.Module):
     """The paper's decoder: one input layer for each code, then fully connected layers to the pixels.
 
     Widths follow the authors' code: 256 + 256 → 512×3 for images of up to 32×32 pixels, 256 + 256 →
-    512-1024-1024 for larger ones (theirs for 64×64 RGB), 512 + 512 → 1024×3-5000 for volumes.
+    512-1024-1024 for larger ones (theirs for 64×64 RGB), 512 + 512 → 1024×3-5000 for volumes (theirs for 32³;
+    the last layer is narrower for smaller volumes).
 
     Parameters
     ----------
@@ -111,7 +115,7 @@ class FullyConnectedDecoder(nn.Module):
         self.image_shape = tuple(image_shape)
         pixels = int(torch.tensor(image_shape).prod())
         if len(image_shape) == 4:
-            branch, hidden = 512, (1024, 1024, 1024, 5000)
+            branch, hidden = 512, (1024, 1024, 1024, min(5000, pixels // 6))
         elif pixels <= 32 * 32:
             branch, hidden = 256, (512, 512, 512)
         else:

@@ -106,7 +106,11 @@ def sample(
     dimension = len(spatial)
     linear = matrices[..., :dimension]
     inverse = torch.linalg.inv(linear)
-    shift = matrices[..., dimension:] if matrices.shape[-1] > dimension else linear.new_zeros(len(linear), dimension, 1)
+    shift = (
+        matrices[..., dimension:]
+        if matrices.shape[-1] > dimension
+        else linear.new_zeros(len(linear), dimension, 1)
+    )
     # grid_sample measures each axis in half-widths of that axis; convert so that a turn of an image that is
     # not square stays a turn.
     size = torch.tensor(tuple(reversed(spatial)), dtype=images.dtype, device=images.device)

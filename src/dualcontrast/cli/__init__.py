@@ -1,0 +1,47 @@
+"""The command line: parses options, calls the Python API, prints. One file a verb."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from dualcontrast.errors import UserError
+
+BAD_INPUT = 2
+VERBS = ("demo", "data", "simulate", "train", "encode", "evaluate", "transfer", "report")
+
+
+def build_app() -> App:
+    """Collect the verbs; each module in this folder holds one, and imports nothing heavy until it runs."""
+    app = App(
+        name="dualcontrast",
+        help="Separate what images show (content) from the state it is in (transformation), without labels.",
+        version=lambda: version("dualcontrast"),
+    )
+    for verb in VERBS:
+        module = import_module(f"{__name__}.{verb}")
+        if hasattr(module, "app"):
+            app.command(module.app)
+        else:
+            app.command(getattr(module, verb), help_epilogue=module.EXAMPLES)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; bad input ends with one line on standard error and exit code 2."""
+    try:
+        build_app()(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        fail(f"{error} (see `dualcontrast --help`)")
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    """Print one line on standard error and exit with code 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(BAD_INPUT)

@@ -1,0 +1,1 @@
+"""How well content and transformation are separated, with labels and without."""

@@ -48,7 +48,9 @@ def activity(posterior: Posterior) -> Activity:
         log_variance = posterior.log_variance.double()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(dim=0)
         by_kl = int((kl > ACTIVE_KL).sum())
-    eigenvalues = torch.linalg.eigvalsh(torch.cov(mean.T, correction=0).reshape(len(variance), -1)).clamp(min=0)
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(mean.T, correction=0).reshape(len(variance), -1)).clamp(
+        min=0
+    )
     total = float(eigenvalues.sum())
     effective = total**2 / float(eigenvalues.square().sum()) if total > 1e-12 else 0.0
     return Activity(int((variance > threshold).sum()), by_kl, float(np.round(effective, 6)), len(variance))
@@ -74,8 +76,8 @@ def collapse(activity: Activity, decoder_use: float | None) -> Collapse:
     """Judge one code.
 
     It has collapsed when none of its dimensions is active (the encoder says the same of every image), or when
-    taking it from another image changes the decoded image by less than 1 % of what taking both codes does (the
-    decoder ignores it).
+    taking it from another image changes the decoded image by less than 1 % of what taking both codes does
+    (the decoder ignores it).
 
     Parameters
     ----------
@@ -88,7 +90,13 @@ def collapse(activity: Activity, decoder_use: float | None) -> Collapse:
         return Collapse(True, f"none of its {activity.of} dimensions varies from image to image")
     if decoder_use is not None and decoder_use < LEAST_DECODER_USE:
         return Collapse(
-            True, f"the decoder ignores it: exchanging it changes the image by {decoder_use:.1%} of a full exchange"
+            True,
+            f"the decoder ignores it: exchanging it changes the image by {decoder_use:.1%} of a full "
+            "exchange",
         )
-    used = f", and exchanging it changes the image by {decoder_use:.0%} of a full exchange" if decoder_use else ""
+    used = (
+        f", and exchanging it changes the image by {decoder_use:.0%} of a full exchange"
+        if decoder_use
+        else ""
+    )
     return Collapse(False, f"{activity.by_variance} of its {activity.of} dimensions vary{used}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import LabelTable
-from dualcontrast.evaluation.d_score import has_value, why_not_scored
+from dualcontrast.evaluation.d_score import why_not_scored
 from dualcontrast.evaluation.regression import standardise
 from dualcontrast.random_streams import numpy_stream
 
@@ -84,7 +84,9 @@ def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 
     return best.predict(x_test), bool(best.converged_)
 
 
-def clustering(codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids: np.ndarray, seed: int = 0) -> dict:
+def clustering(
+    codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids: np.ndarray, seed: int = 0
+) -> dict:
     """Compare clusters of the content codes with every discrete content factor.
 
     The mixture has as many components as the factor has values; it is fitted to the content codes of all
@@ -95,7 +97,7 @@ def clustering(codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids
     codes : Codes
         Codes of all particles.
     labels : LabelTable
-        Ground truth; particles may be missing.
+        Ground truth of the run's particles; those without a row are left out.
     train_ids, test_ids : numpy.ndarray of str
         The split.
     seed : int
@@ -115,14 +117,11 @@ def clustering(codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids
     reason = None if discrete else "the images have no discrete content labels"
     train = codes.select(train_ids).content
     for factor in discrete if len(test_ids) and len(train) else ():
-        column = next(f for f in labels.select(test_ids).of_role("content") if f.name == factor.name)
-        given = has_value(column.values)
-        values = column.values[given]
-        known = factor.values[has_value(factor.values)]
-        entry: dict[str, Any] = {"name": factor.name, "reason": why_not_scored(factor, known, values)}
+        values = next(f.values for f in labels.select(test_ids).of_role("content") if f.name == factor.name)
+        entry: dict[str, Any] = {"name": factor.name, "reason": why_not_scored(factor, factor.values, values)}
         if entry["reason"] is None:
-            count = len(np.unique(known))
-            clusters, converged = fit_and_assign(train, codes.select(test_ids[given]).content, count, seed)
+            count = len(np.unique(factor.values))
+            clusters, converged = fit_and_assign(train, codes.select(test_ids).content, count, seed)
             entry |= {
                 "clusters": count,
                 "converged": converged,
@@ -133,7 +132,11 @@ def clustering(codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids
         factors.append(entry)
     scored = [factor for factor in factors if factor["reason"] is None]
     if not scored and reason is None:
-        reason = factors[0]["reason"] if factors else "no held-out image has a label, or there is no training image"
+        reason = (
+            factors[0]["reason"]
+            if factors
+            else "no held-out image has a label, or there is no training image"
+        )
     means = {
         key: float(np.mean([factor[key] for factor in scored])) if scored else None
         for key in ("gmm_accuracy", "ari", "nmi")

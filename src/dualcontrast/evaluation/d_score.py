@@ -35,15 +35,6 @@ class Predictivity:
     converged: bool = True
 
 
-def has_value(values: np.ndarray) -> np.ndarray:
-    """Tell which entries of a column are given; NaN and empty text stand for a missing label."""
-    if np.issubdtype(values.dtype, np.floating):
-        return ~np.isnan(values)
-    if values.dtype.kind in "US":
-        return np.char.strip(values) != np.array("", dtype=values.dtype)
-    return np.ones(len(values), dtype=bool)
-
-
 def stratified_rows(values: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
     """Choose at most about `limit` rows that keep the distribution of `values`.
 
@@ -124,25 +115,27 @@ def why_not_scored(factor: Factor, train_values: np.ndarray, test_values: np.nda
         return "every training image has the same value"
     if not factor.is_continuous and distinct > min(LARGEST_CLASS_COUNT, len(train_values) / 2):
         return (
-            f"{distinct:,} different values in {len(train_values):,} training images are too many for classes; "
+            f"{distinct:,} different values in {len(train_values):,} training images are too many for "
+            "classes; "
             "write them with a decimal point if they are measurements"
         )
     return None
 
 
-def d_score(codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids: np.ndarray, seed: int = 0) -> dict:
+def d_score(
+    codes: Codes, labels: LabelTable, train_ids: np.ndarray, test_ids: np.ndarray, seed: int = 0
+) -> dict:
     """Score every content and transformation factor from both codes.
 
     Classifiers and regressions are fitted on the training images and scored on the held-out ones. Above
-    50,000 training images a stratified, seeded sample of that many is fitted. Images without a value of a
-    factor are left out of that factor.
+    50,000 training images a stratified, seeded sample of that many is fitted.
 
     Parameters
     ----------
     codes : Codes
         Codes of all particles.
     labels : LabelTable
-        Ground truth; particles may be missing.
+        Ground truth; particles without a row are left out.
     train_ids, test_ids : numpy.ndarray of str
         The split.
     seed : int
@@ -179,9 +172,7 @@ def _score_factor(
         return next(factor for factor in table.of_role(role) if factor.name == name)
 
     factor = column(train[1])
-    train_rows = np.flatnonzero(has_value(factor.values))
-    test_rows = np.flatnonzero(has_value(column(test[1]).values))
-    train_values, test_values = factor.values[train_rows], column(test[1]).values[test_rows]
+    train_values, test_values = factor.values, column(test[1]).values
     kind: Literal["r2", "accuracy"] = "r2" if factor.is_continuous else "accuracy"
     entry: dict[str, Any] = {
         "name": name,
@@ -194,13 +185,13 @@ def _score_factor(
     if entry["reason"]:
         return entry
     chosen = stratified_rows(train_values, TRAINING_ROWS, numpy_stream(seed, "d_score", role, name))
-    train_rows, train_values = train_rows[chosen], train_values[chosen]
+    train_values = train_values[chosen]
     measure = regression_score if factor.is_continuous else classification_score
     results = {
         code: measure(
-            getattr(train[0], code)[train_rows],
+            getattr(train[0], code)[chosen],
             train_values,
-            getattr(test[0], code)[test_rows],
+            getattr(test[0], code),
             test_values,
         )
         for code in ("content", "transformation")
@@ -212,8 +203,8 @@ def _score_factor(
         "from_transformation": results["transformation"].score,
         "chance": results["content"].chance,
         "converged": all(result.converged for result in results.values()),
-        "train_images": len(train_rows),
-        "test_images": len(test_rows),
+        "train_images": len(chosen),
+        "test_images": len(test_values),
     }
 
 

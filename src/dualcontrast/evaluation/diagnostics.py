@@ -43,10 +43,10 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
     dict
         `content_invariance`, `transformation_response` (see `relative_movement`); `rotation_readout` (see
         there) from both codes; `swap_consistency`, `self_consistency`, `decoder_use` of both codes and
-        `reconstruction` (see `Swaps`; None without a decoder); `cross_predictability`, five-fold R² of one code
-        from the other by ridge regression (`linear`) and by Gaussian-kernel ridge regression (`nonlinear`);
-        `active_dimensions` (see `Activity`); `collapse` (see `Collapse`); `images`, how many were used; and
-        `reasons`, why a measure is None.
+        `reconstruction` (see `Swaps`; None without a decoder); `cross_predictability`, five-fold R² of one
+        code from the other by ridge regression (`linear`) and by Gaussian-kernel ridge regression
+        (`nonlinear`); `active_dimensions` (see `Activity`); `collapse` (see `Collapse`); `images`, how many
+        were used; and `reasons`, why a measure is None.
     """
     encoding = encode_images(method, images)
     angles = draw_angles(images, seed)
@@ -84,8 +84,14 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
     found["active_dimensions"] = {code: asdict(value) for code, value in active.items()}
     if method.generative:
         swaps = measure_swaps(method, images, encoding, seed)
-        found["swap_consistency"] = {"content": swaps.swap_content, "transformation": swaps.swap_transformation}
-        found["self_consistency"] = {"content": swaps.self_content, "transformation": swaps.self_transformation}
+        found["swap_consistency"] = {
+            "content": swaps.swap_content,
+            "transformation": swaps.swap_transformation,
+        }
+        found["self_consistency"] = {
+            "content": swaps.self_content,
+            "transformation": swaps.self_transformation,
+        }
         found["decoder_use"] = {
             "content": swaps.decoder_use_content,
             "transformation": swaps.decoder_use_transformation,
@@ -98,6 +104,7 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
         found["reconstruction"] = {"mse": None, "relative": None}
         reasons["reconstruction"] = f"the method {method.name} has no decoder"
     found["collapse"] = {
-        code: asdict(collapse(active[code], found["decoder_use"][code])) for code in ("content", "transformation")
+        code: asdict(collapse(active[code], found["decoder_use"][code]))
+        for code in ("content", "transformation")
     }
     return found | {"images": len(images), "reasons": reasons}

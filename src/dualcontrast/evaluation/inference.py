@@ -1,29 +1,22 @@
 """Reading prepared images and running a method on them in batches that fit in memory."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dualcontrast.data.labels import positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError
 from dualcontrast.methods.base import Encoding, Method, Posterior
+from dualcontrast.prepare import Preparation
 
 PIXELS_PER_BATCH = 2**22
 IMAGES_PER_BATCH = 256
 
 
-class Preparing(Protocol):
-    """What is needed of a `Preparation`: it maps images as read to images as the method takes them."""
-
-    def apply(self, images: Tensor) -> Tensor:
-        """Prepare a batch, shape (N, C, *spatial)."""
-        ...
-
-
-def read_prepared(source: ImageSource, preparation: Preparing, ids: np.ndarray) -> Tensor:
+def read_prepared(source: ImageSource, preparation: Preparation, ids: np.ndarray) -> Tensor:
     """Read the images of some particles, prepared as in training, shape (n, C, *spatial).
 
     Raises
@@ -31,14 +24,14 @@ def read_prepared(source: ImageSource, preparation: Preparing, ids: np.ndarray) 
     DataError
         When a particle is not in the source.
     """
-    position = {particle: index for index, particle in enumerate(source.ids.tolist())}
-    missing = [particle for particle in ids.tolist() if particle not in position]
-    if missing:
+    rows = positions_of(ids, source.ids)
+    if (rows < 0).any():
+        missing = ids[rows < 0]
         raise DataError(
             f"{source.location}: has no image with the id '{missing[0]}' ({len(missing)} ids are missing); "
             "give ids of this data set"
         )
-    return preparation.apply(torch.from_numpy(source.read([position[particle] for particle in ids.tolist()])))
+    return preparation.apply(torch.from_numpy(source.read(rows)))
 
 
 def batches(images: Tensor) -> Iterator[slice]:

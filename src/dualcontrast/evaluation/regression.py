@@ -96,7 +96,12 @@ def kernel_predict(train: np.ndarray, targets: np.ndarray, test: np.ndarray) -> 
 
 
 def cross_fitted_r_squared(
-    codes: np.ndarray, targets: np.ndarray, rng: np.random.Generator, *, nonlinear: bool = False, folds: int = 5
+    codes: np.ndarray,
+    targets: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    nonlinear: bool = False,
+    folds: int = 5,
 ) -> float:
     """R² of predictions in which every row is predicted by a regression that has not seen it.
 

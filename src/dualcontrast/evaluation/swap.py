@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from dualcontrast.evaluation.inference import IMAGES_PER_BATCH, PIXELS_PER_BATCH, device_of
-from dualcontrast.evaluation.rotation import mean_distance
 from dualcontrast.losses import derangement
 from dualcontrast.methods.base import Encoding, Method
 from dualcontrast.random_streams import torch_stream
@@ -17,9 +16,9 @@ def concordance(wanted: np.ndarray, found: np.ndarray) -> float:
     """Lin's concordance of codes that were asked for and codes that were read back, pooled over dimensions.
 
     ρ = 1 - E‖u_i' - u_i‖² / E‖u_i' - u_k‖², where u_i is the code asked for, u_i' the one read back and u_k a
-    code of an image drawn independently. It is 1 where every code comes back as it was, and 0 where what comes
-    back has nothing to do with what was asked for: that is the chance level, whatever the code's scale, its
-    dimension, or the number of images that share a code. Negative values are reported as 0.
+    code of an image drawn independently. It is 1 where every code comes back as it was, and 0 where what
+    comes back has nothing to do with what was asked for: that is the chance level, whatever the code's
+    scale, its dimension, or the number of images that share a code. Negative values are reported as 0.
 
     Parameters
     ----------
@@ -55,7 +54,8 @@ class Swaps:
     mean_squared_error : float
         Of the reconstruction, per pixel.
     relative_error : float
-        The same, divided by the images' variance about their mean image: 1 is no better than showing the mean.
+        The same, divided by the images' variance about their mean image: 1 is no better than showing the
+        mean.
     """
 
     swap_content: float

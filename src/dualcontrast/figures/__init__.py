@@ -1,0 +1,1 @@
+"""Pictures of what the codes hold, and the report that shows them."""

@@ -1,0 +1,1 @@
+"""One file a method: its settings, networks and losses."""

@@ -1,1 +1,279 @@
-"""DualContrast (Uddin & Xu), section 3 of the paper."""
+"""DualContrast (Uddin & Xu), section 3 of the paper, and what `default` adds to it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from dualcontrast import losses
+from dualcontrast.methods.base import Encoding, Method, Phase, Posterior, Preset, Recipe
+from dualcontrast.networks import FullyConnectedDecoder, feature_count, paper_encoder
+from dualcontrast.views import ViewConfig, random_view
+
+Weight = Annotated[float, Field(ge=0)]
+CodeSize = Annotated[int, Field(ge=1, le=4096)]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weight of every term of the loss; a term of weight 0 is not computed.
+
+    The ablations of Table 1 set `con_c_positive` and `con_c_negative`, or `con_z_positive` and
+    `con_z_negative`, or all four to 0.
+    """
+
+    reconstruction: Weight = 1.0
+    kl_content: Weight = 0.01
+    kl_transformation: Weight = 0.01
+    con_c_positive: Weight = 1.0
+    con_c_negative: Weight = 1.0
+    con_z_positive: Weight = 1.0
+    con_z_negative: Weight = 1.0
+    independence: Weight = 0.0
+
+
+@dataclass(frozen=True)
+class DualContrastConfig:
+    """Settings of DualContrast; the field defaults are those of the `paper` preset.
+
+    Attributes
+    ----------
+    content_dim, transformation_dim : int
+        Lengths of the codes c and z.
+    views : ViewConfig
+        What separates an image from its second view.
+    weights : Weights
+        Of the terms of the loss.
+    width : int
+        Multiplies the channels of the paper's encoder.
+    normalisation : {'paper', 'batch'}
+        `paper`: instance normalisation in 2-D, none in 3-D. `batch`: batch normalisation in the encoder,
+        hidden heads, and content codes that are centred and scaled over the batch. Without it all codes
+        start parallel, where |cos| has no gradient.
+    reconstruct_views : bool
+        Reconstruct the rotated copy too.
+    exchange_content : bool
+        Reconstruct each image from the content of its other view.
+    content_contrast : {'pair', 'batch'}
+        `pair`: equation 3. `batch`: every other image of the batch is a negative (InfoNCE).
+    temperature : float
+        Of the `batch` contrast.
+    same_positive_z : bool
+        Decode the positive pair of z from one draw (the authors' code) rather than from two (the text).
+    positive_z_trains : {'all', 'encoder'}
+        `encoder`: the decoded pairs are taken as given, so only the encoder learns from them.
+    positive_z_step : {'same', 'own'}
+        `own`: a second optimiser step with its own Adam, after that of all other terms (the authors' code).
+    positive_z_share : float
+        Fraction of the batch for which positive pairs of z are decoded.
+    divide_by_code_size : bool
+        Divide the contrastive terms by the length of the code (the authors' code).
+    """
+
+    content_dim: CodeSize = 10
+    transformation_dim: CodeSize = 10
+    views: ViewConfig = field(default_factory=ViewConfig)
+    weights: Weights = field(default_factory=Weights)
+    width: Annotated[int, Field(ge=1, le=16)] = 1
+    normalisation: Literal["paper", "batch"] = "paper"
+    reconstruct_views: bool = False
+    exchange_content: bool = False
+    content_contrast: Literal["pair", "batch"] = "pair"
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    same_positive_z: bool = False
+    positive_z_trains: Literal["all", "encoder"] = "all"
+    positive_z_step: Literal["same", "own"] = "same"
+    positive_z_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    divide_by_code_size: bool = False
+
+
+PAPER = Preset(DualContrastConfig(), Recipe(epochs=200, batch_size=100, learning_rate=1e-4))
+
+REFERENCE = Preset(
+    DualContrastConfig(
+        views=ViewConfig(one_angle_per_batch=True, interpolation="nearest"),
+        reconstruct_views=True,
+        same_positive_z=True,
+        positive_z_trains="encoder",
+        positive_z_step="own",
+        divide_by_code_size=True,
+    ),
+    Recipe(epochs=100, batch_size=100, learning_rate=1e-4, schedule="step", decay=0.1, decay_epochs=50),
+)
+
+DEFAULT = Preset(
+    DualContrastConfig(
+        views=ViewConfig(scale=0.25, shear=0.3, shift=0.1),
+        weights=Weights(
+            reconstruction=3.0,
+            con_c_positive=0.2,
+            con_c_negative=0.2,
+            con_z_positive=1.0,
+            con_z_negative=0.3,
+            independence=1.0,
+        ),
+        normalisation="batch",
+        reconstruct_views=True,
+        exchange_content=True,
+        content_contrast="batch",
+        same_positive_z=True,
+        positive_z_trains="encoder",
+        positive_z_share=0.5,
+    ),
+    Recipe(epochs=20, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
+)
+
+
+class Encoder(nn.Module):
+    """q(c, z | x): convolutional features and a Gaussian head for each code."""
+
+    def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        batch = config.normalisation == "batch"
+        plain = "instance" if len(image_shape) == 3 else "none"
+        self.features = paper_encoder(image_shape, "batch" if batch else plain, config.width)
+        size = feature_count(self.features, image_shape)
+
+        def mean_head(code_size: int) -> nn.Module:
+            if not batch:
+                return nn.Linear(size, code_size)
+            return nn.Sequential(
+                nn.Linear(size, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, code_size)
+            )
+
+        self.content_mean = mean_head(config.content_dim)
+        self.transformation_mean = mean_head(config.transformation_dim)
+        self.content_log_variance = nn.Linear(size, config.content_dim)
+        self.transformation_log_variance = nn.Linear(size, config.transformation_dim)
+        self.centre_content = nn.BatchNorm1d(config.content_dim, affine=False) if batch else nn.Identity()
+
+    def forward(self, images: Tensor) -> Encoding:
+        """Infer both posteriors, see `Method.encode`."""
+        features = self.features(images)
+        return Encoding(
+            Posterior(self.centre_content(self.content_mean(features)), self.content_log_variance(features)),
+            Posterior(self.transformation_mean(features), self.transformation_log_variance(features)),
+        )
+
+
+class DualContrastMethod(Method):
+    """A VAE with two codes and one contrastive loss for each (paper, section 3)."""
+
+    name = "dualcontrast"
+    Config = DualContrastConfig
+    presets = {"default": DEFAULT, "paper": PAPER, "reference": REFERENCE}  # noqa: RUF012
+
+    config: DualContrastConfig
+
+    def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...], bounded: bool) -> None:
+        super().__init__(config, image_shape, bounded)
+        self.config, self.image_shape = config, tuple(image_shape)
+        self.encoder = Encoder(config, self.image_shape)
+        self.decoder = FullyConnectedDecoder(
+            config.content_dim, config.transformation_dim, self.image_shape, bounded
+        )
+        self._content_of_batch: Tensor | None = None
+
+    def encode(self, images: Tensor) -> Encoding:
+        """Infer both posteriors of a batch (N, C, *spatial)."""
+        return self.encoder(images)
+
+    def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
+        """Generate images (N, C, *spatial) from codes (N, content_dim) and (N, transformation_dim)."""
+        return self.decoder(content, transformation)
+
+    def phases(self) -> list[Phase]:
+        """One step over all weights; with `positive_z_step='own'` a second one for the pairs of z."""
+        phases = [Phase("all", list(self.parameters()))]
+        if self.config.positive_z_step == "own" and self.config.weights.con_z_positive:
+            trained = self.encoder if self.config.positive_z_trains == "encoder" else self
+            phases.append(Phase("positive_z", list(trained.parameters())))
+        return phases
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return the weights as set; the authors' code divides the contrastive ones by the code's length."""
+        weights = asdict(self.config.weights)
+        if self.config.divide_by_code_size:
+            for name in weights:
+                if name.startswith("con_c"):
+                    weights[name] /= self.config.content_dim
+                if name.startswith("con_z"):
+                    weights[name] /= self.config.transformation_dim
+        return weights
+
+    def losses(
+        self, images: Tensor, generator: torch.Generator, phase: str, progress: float
+    ) -> dict[str, Tensor]:
+        """Compute the terms of equations 2 to 4; see the base class for the parameters."""
+        if phase == "positive_z":
+            assert self._content_of_batch is not None, "the phase 'all' comes first"
+            return {"con_z_positive": self._positive_transformation_pair(self._content_of_batch, generator)}
+
+        weights, count = self.config.weights, len(images)
+        views, _ = random_view(images, self.config.views, generator)
+        both = torch.cat((images, views))
+        encoding = self.encode(both)
+        c, c_view = encoding.content.mean.split(count)
+        z, z_view = encoding.transformation.mean.split(count)
+        terms = self._variational_terms(both, encoding, generator)
+
+        if weights.con_c_positive or weights.con_c_negative:
+            if self.config.content_contrast == "batch":
+                positive, negative = losses.info_nce(c, c_view, self.config.temperature)
+            else:
+                positive = losses.cosine_distance(c, c_view)
+                # The codes of the negatives are known: they are other rows of c.
+                negative = losses.cosine_similarity(c, c[losses.derangement(count, generator)])
+            terms |= {"con_c_positive": positive, "con_c_negative": negative}
+        if weights.con_z_negative:
+            terms["con_z_negative"] = losses.cosine_similarity(z, z_view)
+        if weights.con_z_positive:
+            if self.config.positive_z_step == "own":
+                self._content_of_batch = c.detach()
+            else:
+                terms["con_z_positive"] = self._positive_transformation_pair(c, generator)
+        if weights.independence:
+            terms["independence"] = losses.kernel_alignment(c.detach(), z)
+        return terms
+
+    def _variational_terms(
+        self, both: Tensor, encoding: Encoding, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Equation 2: reconstruction and the two KL terms, each a mean over images and pixels."""
+        if not self.config.reconstruct_views:
+            half = len(both) // 2
+            both = both[:half]
+            encoding = Encoding(*(Posterior(*(part[:half] for part in code)) for code in encoding))
+        c, z = encoding.content.sample(generator), encoding.transformation.sample(generator)
+        if self.config.exchange_content:
+            c = c.roll(len(c) // 2, dims=0)
+        pixels = both[0].numel()
+        # The authors add the losses of the image and of its view, where a mean over both halves them.
+        passes = 2 if self.config.reconstruct_views and not self.config.exchange_content else 1
+        return {
+            "reconstruction": passes * F.mse_loss(self.decode(c, z), both),
+            "kl_content": passes * losses.kl_to_standard_normal(encoding.content) / pixels,
+            "kl_transformation": passes * losses.kl_to_standard_normal(encoding.transformation) / pixels,
+        }
+
+    def _positive_transformation_pair(self, content: Tensor, generator: torch.Generator) -> Tensor:
+        """L_dist of the codes z of two decoded images with different content (paper, section 3.5)."""
+        partners = content[losses.derangement(len(content), generator)]
+        count = max(1, round(len(content) * self.config.positive_z_share))
+        shape = (count, self.config.transformation_dim)
+        first = torch.randn(shape, generator=generator, device=content.device)
+        second = first
+        if not self.config.same_positive_z:
+            second = torch.randn(shape, generator=generator, device=content.device)
+        contents = torch.cat((content[:count], partners[:count]))
+        transformations = torch.cat((first, second))
+        if self.config.positive_z_trains == "encoder":
+            with torch.no_grad():
+                decoded = self.decode(contents, transformations)
+        else:
+            decoded = self.decode(contents, transformations)
+        z_first, z_second = self.encode(decoded).transformation.mean.split(count)
+        return losses.cosine_distance(z_first, z_second)

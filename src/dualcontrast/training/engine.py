@@ -27,7 +27,9 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     if precision not in PRECISIONS:
         raise SettingError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise SettingError("--device cuda: torch finds no CUDA device; use --device cpu or a CUDA build of torch")
+        raise SettingError(
+            "--device cuda: torch finds no CUDA device; use --device cpu or a CUDA build of torch"
+        )
     if device == "mps" and not torch.backends.mps.is_available():
         raise SettingError("--device mps: this machine has no Metal device; use --device cpu")
     return Fabric(accelerator=device, devices=1, precision=precision)  # pyright: ignore[reportArgumentType]

@@ -36,12 +36,15 @@ class Checkpointing:
         Go on from `path` where it exists.
     every_seconds : float
         Shortest time between two checkpoints; they fall on logged steps and on the end.
+    on_resume : callable
+        Told the step from which the training goes on.
     """
 
     path: Path
     identity: dict[str, Any]
     resume: bool = False
     every_seconds: float = 60.0
+    on_resume: Callable[[int], None] = lambda step: None
 
 
 class Stopped(Exception):
@@ -86,8 +89,8 @@ def train(
     checkpointing : Checkpointing, optional
         Without it, nothing is written.
     report : callable, optional
-        Given a row of metrics (`step`, `epoch`, `loss`, `images_per_second`, `terms`) every `LOG_EVERY` steps and
-        at the end of every epoch; term values are means since the last row.
+        Given a row of metrics (`step`, `epoch`, `loss`, `images_per_second`, `terms`) every `LOG_EVERY`
+        steps and at the end of every epoch; term values are means since the last row.
 
     Raises
     ------
@@ -105,6 +108,8 @@ def train(
         method.load_state_dict(states["method"])
         for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
             optimiser.load_state_dict(state)
+    if checkpointing and checkpointing.resume:
+        checkpointing.on_resume(start)
     model, *optimisers = fabric.setup(method, *optimisers)
     model.mark_forward_method("losses")
     model.train()

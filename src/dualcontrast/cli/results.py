@@ -1,0 +1,66 @@
+"""Printing what a run was found to be worth, and reading labels for it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualcontrast.data.labels import LabelTable
+    from dualcontrast.run_folder import RunFolder
+
+STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
+WORDS = {"good": "good", "fair": "so-so", "poor": "poor", "unknown": ""}
+
+
+def labels_of(run: "RunFolder", path: Path | None) -> "LabelTable | None":
+    """Read labels for the images of a run; None without a path, which stands for the images' own labels.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read or does not belong to the images of the run.
+    """
+    if path is None:
+        return None
+    from dualcontrast.data.open import open_source
+
+    data = run.config["data"]
+    return open_source(data["location"], labels=path, folder_labels=data["folder_labels"]).labels
+
+
+def print_results(run: "RunFolder") -> None:
+    """Print the evaluation of a finished run, and where its report is."""
+    from dualcontrast.run_folder import REPORT
+
+    print_evaluation(run.evaluation, str(run.path))
+    if (run.path / REPORT).exists():
+        print(f"\nReport: {run.path / REPORT}")
+
+
+def print_evaluation(evaluation: dict[str, Any], title: str) -> None:
+    """Print the scores as a table, then the verdict and what to do next."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from dualcontrast.evaluation.readings import readings
+    from dualcontrast.evaluation.words import collapse_sentences, next_steps, notes, overall
+
+    console = Console(highlight=False)
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("")
+    table.add_column("what it means", style="dim")
+    for reading in readings(evaluation):
+        if reading.value is not None:
+            style = STYLES[reading.level]
+            word = f"[{style}]{WORDS[reading.level]}[/{style}]"
+            table.add_row(escape(reading.title), reading.text, word, escape(reading.meaning))
+    console.print(table)
+    level, verdict = overall(evaluation)
+    console.print(f"[bold {STYLES[level]}]{escape(verdict)}[/]")
+    for sentence in collapse_sentences(evaluation) + notes(evaluation):
+        console.print(escape(sentence))
+    console.print("\nWhat to do next:")
+    for step in next_steps(evaluation):
+        console.print(f"- {escape(step)}")

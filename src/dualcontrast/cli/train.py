@@ -1,0 +1,200 @@
+"""`dualcontrast train`: train a method on images and fill a run folder."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+EXAMPLES = """**Examples**
+
+- A folder of images: `dualcontrast train images/ --output runs/first`
+- Sub-folders are classes, 40 epochs: `dualcontrast train images/ --output runs/named --folder-labels --epochs 40`
+- MNIST with the paper's settings: `dualcontrast train mnist --output runs/paper --preset paper`
+- An ablation of the paper: `dualcontrast train mnist --output runs/ablation --preset paper
+  --set weights.con_z_positive=0 --set weights.con_z_negative=0`
+- Go on after an interruption: `dualcontrast train mnist --output runs/paper --resume`
+- Options from a file: `dualcontrast train mnist --output runs/file --config settings.yaml`, which holds for
+  example `epochs: 40` and `settings: {weights: {independence: 2}}`; flags override it
+"""
+
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+def train(
+    data: str,
+    *,
+    output: Path,
+    method: str | None = None,
+    preset: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    content_dim: int | None = None,
+    transformation_dim: int | None = None,
+    seed: int | None = None,
+    labels: Path | None = None,
+    folder_labels: bool | None = None,
+    limit: int | None = None,
+    test_fraction: float | None = None,
+    normalisation: str | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    setting: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    config: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    evaluate: bool = True,
+    progress: bool = True,
+) -> None:
+    """Train on images, then encode them, evaluate, and write a report.
+
+    Parameters
+    ----------
+    data
+        A folder of images, an array file, or the name of a data set (see `dualcontrast data list`).
+    output
+        The run folder.
+    method
+        Method to train; dualcontrast unless given.
+    preset
+        Named settings of the method: default, paper or reference.
+    epochs
+        Passes over the training images.
+    batch_size
+        Images a step.
+    learning_rate
+        Highest learning rate.
+    content_dim
+        Length of the content code.
+    transformation_dim
+        Length of the transformation code.
+    seed
+        Seed of everything random; 0 unless given.
+    labels
+        CSV file with an `id` column; labels are used for scores only, never for training.
+    folder_labels
+        Take the names of sub-folders as content labels.
+    limit
+        Use a random choice of this many images.
+    test_fraction
+        Fraction of the images held out for scores, where the data set has no split of its own.
+    normalisation
+        How pixels are scaled: auto, unit (to [0, 1]) or standardize (each image to zero mean and unit deviation).
+    device
+        auto, cpu, cuda or mps.
+    precision
+        32-true, or bf16-mixed for mixed precision.
+    setting
+        Any other setting, as NAME=VALUE; can be given several times.
+    config
+        YAML file of these options; flags override it.
+    checkpoint_seconds
+        Shortest time between two checkpoints.
+    resume
+        Go on with the run in the output folder, or start it.
+    overwrite
+        Replace the run in the output folder.
+    evaluate
+        Encode, evaluate and report at the end.
+    progress
+        Show progress bars.
+    """
+    flags = {
+        "method": method,
+        "preset": preset,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "content_dim": content_dim,
+        "transformation_dim": transformation_dim,
+        "seed": seed,
+        "labels": None if labels is None else str(labels),
+        "folder_labels": folder_labels,
+        "limit": limit,
+        "test_fraction": test_fraction,
+        "normalisation": normalisation,
+        "device": device,
+        "precision": precision,
+    }
+    options = read_options(config, list(flags)) if config else {}
+    options |= {name: value for name, value in flags.items() if value is not None}
+    changes = {**options.pop("settings", {}), **dict(map(parse_setting, setting))}
+    of_data = {
+        name: options.pop(name)
+        for name in ("labels", "folder_labels", "limit", "test_fraction")
+        if name in options
+    }
+    of_model = ("epochs", "batch_size", "learning_rate", "content_dim", "transformation_dim")
+    changes |= {name: options.pop(name) for name in of_model if name in options}
+
+    from dualcontrast import pipeline, settings
+    from dualcontrast.training.loop import Stopped
+
+    try:
+        run = pipeline.train(
+            data,
+            output,
+            **options,
+            changes=changes,
+            options=settings.from_plain(pipeline.DataOptions, of_data),
+            checkpoint_seconds=checkpoint_seconds,
+            resume=resume,
+            overwrite=overwrite,
+            evaluate=evaluate,
+            progress=progress,
+        )
+    except Stopped as stop:
+        again = f"dualcontrast train {data} --output {output} --resume"
+        print(f"stopped after step {stop.step:,}; the state is kept. Go on with:\n  {again}", file=sys.stderr)
+        sys.exit(128 + stop.signal_number)
+    if evaluate:
+        from dualcontrast.cli.results import print_results
+
+        print_results(run)
+    else:
+        print(f"trained: {run.path}")
+
+
+def read_options(path: Path, known: list[str]) -> dict[str, Any]:
+    """Read options from a YAML file.
+
+    Raises
+    ------
+    SettingError
+        When the file cannot be read, or holds an option that does not exist.
+    """
+    import yaml
+
+    from dualcontrast.errors import SettingError
+    from dualcontrast.settings import unknown_name
+
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    options = {} if options is None else options
+    if not isinstance(options, dict) or not isinstance(options.get("settings", {}), dict):
+        raise SettingError(f"{path}: holds no options; write lines such as `epochs: 40`")
+    for name in options:
+        if name not in (*known, "settings"):
+            raise unknown_name(str(name), [*known, "settings"], f"option in {path}")
+    return options
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split NAME=VALUE; the value is read as YAML, so that numbers are numbers."""
+    import yaml
+
+    from dualcontrast.errors import SettingError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingError(
+            f"--set {text}: write it as NAME=VALUE, for example --set weights.con_c_positive=0"
+        )
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SettingError(f"--set {text}: the value cannot be read") from None

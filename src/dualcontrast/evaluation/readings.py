@@ -1,0 +1,229 @@
+"""Every measure of an evaluation judged: its place on a scale, and what it says in a sentence."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Level = Literal["good", "fair", "poor", "unknown"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measure, judged.
+
+    Attributes
+    ----------
+    key : str
+        Where the number stands in `evaluation.json`, for example `d_score.content.from_content`.
+    title : str
+        What is measured, in a few words.
+    value : float or None
+        The number; None where it could not be taken.
+    text : str
+        The number as it is shown.
+    quality : float or None
+        Place on a scale from 0 (as bad as it gets) to 1 (as good as it gets).
+    level : {'good', 'fair', 'poor', 'unknown'}
+        The judgement.
+    meaning : str
+        What the number says, in a sentence.
+    bounds : tuple of float
+        Qualities from which the measure is called fair, and good.
+    """
+
+    key: str
+    title: str
+    value: float | None
+    text: str
+    quality: float | None
+    level: Level
+    meaning: str
+    bounds: tuple[float, float] = (0.0, 0.0)
+
+
+CODES = ("content", "transformation")
+LETTER = {"content": "c", "transformation": "z"}
+CROSS = "diagnostics.cross_predictability."
+
+# Quality from which a measure is called good, and fair. The first two follow the range between the paper's
+# Table 1 and a perfect separation; the others are chosen by eye on runs that are plainly good or plainly not.
+THRESHOLDS: dict[str, tuple[float, float]] = {
+    "carried": (0.85, 0.5),
+    "absent": (0.8, 0.55),
+    "readout": (0.5, 0.25),
+    "swap": (0.8, 0.5),
+    "invariance": (0.75, 0.5),
+    "reconstruction": (0.7, 0.4),
+    "clusters": (0.85, 0.5),
+}
+
+
+def lookup(evaluation: dict[str, Any], key: str) -> Any:
+    """Follow a dotted key; None where it does not lead anywhere."""
+    value: Any = evaluation
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def readings(evaluation: dict[str, Any]) -> list[Reading]:
+    """Judge every measure that the report shows, in the order in which it shows them.
+
+    Parameters
+    ----------
+    evaluation : dict
+        As `evaluate` returns it.
+    """
+    return [
+        *(_d_score(evaluation, role, code) for role in ("content", "transformation") for code in CODES),
+        _clustering(evaluation),
+        _invariance(evaluation),
+        *(_readout(evaluation, code) for code in ("transformation", "content")),
+        *(_swap(evaluation, code) for code in CODES),
+        *(_cross(evaluation, code) for code in CODES),
+        _reconstruction(evaluation),
+    ]
+
+
+def judged(key: str, title: str, value: float, quality: float, kind: str, meaning: str) -> Reading:
+    """Judge one number by where its quality falls between the thresholds of its kind."""
+    good, fair = THRESHOLDS[kind]
+    quality = min(1.0, max(0.0, quality))
+    level: Level = "good" if quality >= good else "fair" if quality >= fair else "poor"
+    return Reading(key, title, value, value_text(value), quality, level, meaning, (fair, good))
+
+
+def unknown(key: str, title: str, reason: str | None) -> Reading:
+    """Stand for a number that could not be taken."""
+    return Reading(key, title, None, "–", None, "unknown", f"Not measured: {reason or 'no value'}.")
+
+
+def value_text(value: float) -> str:
+    """Show a score with two decimals."""
+    return f"{value:.2f}"
+
+
+def percent(value: float) -> str:
+    """Show a share as a percentage."""
+    return f"{100 * value:.0f} %"
+
+
+def has_collapsed(evaluation: dict[str, Any], code: str) -> bool:
+    """Whether the evaluation found one code dead."""
+    return bool(lookup(evaluation, f"diagnostics.collapse.{code}.collapsed"))
+
+
+def low_is_void(evaluation: dict[str, Any], *codes: str) -> str | None:
+    """Say why a low number proves nothing: a code that tells nothing leaks nothing either."""
+    dead = [LETTER[code] for code in codes if has_collapsed(evaluation, code)]
+    return f" But {dead[0]} has collapsed, so a low number says nothing here." if dead else None
+
+
+def _d_score(evaluation: dict[str, Any], role: str, code: str) -> Reading:
+    key, letter = f"d_score.{role}.from_{code}", LETTER[code]
+    title = f"{role.capitalize()} labels read from {letter}"
+    block = evaluation["d_score"][role]
+    value, chance = block[f"from_{code}"], block["chance"]
+    if value is None:
+        return unknown(key, title, block["reason"])
+    names = ", ".join(factor["name"] for factor in block["factors"] if factor["reason"] is None)
+    if block["measure"] == "accuracy":
+        meaning = (
+            f"A linear classifier that sees only {letter} names {names} correctly on {percent(value)} of the "
+            f"held-out images; guessing gives {percent(chance)}."
+        )
+    elif block["measure"] == "r2":
+        meaning = f"A linear map of {letter} explains {percent(value)} of the variation of {names}, held out."
+    else:
+        meaning = f"Mean of accuracies and R² over {names}; guessing gives {value_text(chance)}."
+    above_chance = (value - chance) / (1 - chance) if chance < 1 else 0.0
+    if role == code:
+        return judged(key, title, value, above_chance, "carried", f"{meaning} Higher is better.")
+    void = low_is_void(evaluation, code)
+    return judged(
+        key,
+        title,
+        value,
+        0 if void else 1 - above_chance,
+        "absent",
+        f"{meaning} Lower is better.{void or ''}",
+    )
+
+
+def _clustering(evaluation: dict[str, Any]) -> Reading:
+    key, title = "clustering.gmm_accuracy", "Clusters of c against content labels"
+    block = evaluation["clustering"]
+    value = block["gmm_accuracy"]
+    if value is None:
+        return unknown(key, title, block["reason"])
+    meaning = (
+        f"Grouping c without labels puts {percent(value)} of the held-out images with their own kind "
+        f"(adjusted Rand index {value_text(block['ari'])}, mutual information {value_text(block['nmi'])})."
+    )
+    return judged(key, title, value, value, "clusters", meaning)
+
+
+def _invariance(evaluation: dict[str, Any]) -> Reading:
+    key, title = "diagnostics.content_invariance", "Movement of c when the image is turned"
+    value = lookup(evaluation, key)
+    if value is None:
+        return unknown(key, title, lookup(evaluation, "diagnostics.reasons.content_invariance"))
+    void = low_is_void(evaluation, "content")
+    meaning = (
+        f"Turning an image moves its c by {percent(value)} of the distance between two random images. "
+        f"Lower is better.{void or ''}"
+    )
+    return judged(key, title, value, 0 if void else 1 - value, "invariance", meaning)
+
+
+def _readout(evaluation: dict[str, Any], code: str) -> Reading:
+    key, title = f"diagnostics.rotation_readout.from_{code}", f"Known rotation read from {LETTER[code]}"
+    value = lookup(evaluation, key)
+    meaning = f"{LETTER[code]} explains {percent(value)} of the angle by which an image was turned. "
+    if code == "transformation":
+        meaning += "Higher is better where the images share an upright pose; in random poses it stays near 0."
+        return judged(key, title, value, value, "readout", meaning)
+    void = low_is_void(evaluation, code)
+    return judged(
+        key, title, value, 0 if void else 1 - value, "absent", f"{meaning}Lower is better.{void or ''}"
+    )
+
+
+def _swap(evaluation: dict[str, Any], code: str) -> Reading:
+    key, title = f"diagnostics.swap_consistency.{code}", f"{LETTER[code]} after a swap"
+    value = lookup(evaluation, key)
+    if value is None:
+        return unknown(key, title, lookup(evaluation, "diagnostics.reasons.swap_consistency"))
+    ceiling = lookup(evaluation, f"diagnostics.self_consistency.{code}")
+    meaning = (
+        f"When an image is made from one image's c and another's z, its {LETTER[code]} comes back with a "
+        f"concordance of {value_text(value)} (0 is chance, 1 is exact; without a swap it is "
+        f"{value_text(ceiling)})."
+    )
+    return judged(key, title, value, value, "swap", meaning)
+
+
+def _cross(evaluation: dict[str, Any], code: str) -> Reading:
+    other = "transformation" if code == "content" else "content"
+    block = f"{CROSS}{code}_from_{other}"
+    value = max(lookup(evaluation, f"{block}.{kind}") for kind in ("linear", "nonlinear"))
+    void = low_is_void(evaluation, *CODES)
+    meaning = (
+        f"{percent(value)} of the variation of {LETTER[code]} can be predicted from {LETTER[other]}; "
+        f"independent codes give 0.{void or ''}"
+    )
+    title = f"{LETTER[code]} predicted from {LETTER[other]}"
+    return judged(f"{block}.nonlinear", title, value, 0 if void else 1 - value, "absent", meaning)
+
+
+def _reconstruction(evaluation: dict[str, Any]) -> Reading:
+    key, title = "diagnostics.reconstruction.relative", "Reconstruction error"
+    value = lookup(evaluation, key)
+    if value is None:
+        reason = lookup(evaluation, "diagnostics.reasons.reconstruction") or "the images do not vary"
+        return unknown(key, title, reason)
+    mse = lookup(evaluation, "diagnostics.reconstruction.mse")
+    meaning = (
+        f"The decoded images miss {percent(value)} of the pixels' variance (mean squared error {mse:.3g}); "
+        "showing the mean image would miss 100 %. Noise in the images cannot be decoded and counts as missed."
+    )
+    return judged(key, title, value, 1 - value, "reconstruction", meaning)

@@ -1,0 +1,146 @@
+"""Numbers into sentences for someone who wants to know whether to believe a run, and what to do next."""
+
+from typing import Any
+
+from dualcontrast.evaluation.readings import CODES, CROSS, LETTER, Level, has_collapsed, lookup, readings
+
+Z_KNOWS = ("d_score.content.from_transformation", f"{CROSS}content_from_transformation.nonlinear")
+Z_WEAK = (
+    "diagnostics.rotation_readout.from_transformation",
+    "diagnostics.swap_consistency.transformation",
+)
+C_MOVES = (
+    "d_score.transformation.from_content",
+    "diagnostics.rotation_readout.from_content",
+    "diagnostics.content_invariance",
+)
+
+
+def collapse_sentences(evaluation: dict[str, Any]) -> list[str]:
+    """Say of each code whether it has collapsed."""
+    found = []
+    for code in CODES:
+        block = lookup(evaluation, f"diagnostics.collapse.{code}")
+        if not block:
+            continue
+        name = f"The {code} code {LETTER[code]}"
+        if block["collapsed"]:
+            found.append(
+                f"{name} has COLLAPSED: {block['why']}. Scores that look good because {LETTER[code]} tells "
+                "nothing must not be believed."
+            )
+        else:
+            found.append(f"{name} is alive: {block['why']}.")
+    return found
+
+
+def overall(evaluation: dict[str, Any]) -> tuple[Level, str]:
+    """Judge the run as a whole, in one sentence."""
+    dead = [LETTER[code] for code in CODES if has_collapsed(evaluation, code)]
+    if dead:
+        return "poor", f"Do not use this run: {' and '.join(dead)} collapsed, so nothing is separated."
+    level = {reading.key: reading.level for reading in readings(evaluation)}
+    leaks = []
+    if "poor" in [level[key] for key in Z_KNOWS]:
+        leaks.append("z still tells what belongs to c")
+    if "poor" in [level[key] for key in C_MOVES]:
+        leaks.append("c still changes with the state of the image")
+    weak = [
+        letter
+        for letter, keys in {
+            "c": ("d_score.content.from_content", "diagnostics.swap_consistency.content"),
+            "z": (
+                "d_score.transformation.from_transformation",
+                "diagnostics.swap_consistency.transformation",
+            ),
+        }.items()
+        if "poor" in [level[key] for key in keys]
+    ]
+    if leaks:
+        return "fair", f"The codes are separated only in part: {'; '.join(leaks)}."
+    if weak:
+        return (
+            "fair",
+            f"Both codes are alive and little leaks between them, but {' and '.join(weak)} carries little.",
+        )
+    if "fair" in level.values() or "poor" in level.values():
+        return (
+            "good",
+            "Content and transformation are largely separated; the table shows where something remains.",
+        )
+    return "good", "Content and transformation are well separated."
+
+
+def next_steps(evaluation: dict[str, Any]) -> list[str]:
+    """Say what to try, most pressing first; at most four."""
+    level = {reading.key: reading.level for reading in readings(evaluation)}
+
+    def any_poor(*keys: str) -> bool:
+        return any(level[key] == "poor" for key in keys)
+
+    steps = []
+    for code in CODES:
+        if has_collapsed(evaluation, code):
+            steps.append(
+                f"Bring {LETTER[code]} back to life: lower the weight of its KL term (`--set "
+                f"weights.kl_{code}=0.001`), or train longer. Its traversal shows when it begins to "
+                "change the image."
+            )
+    if any_poor("diagnostics.reconstruction.relative"):
+        steps.append(
+            "Train longer (`--epochs`): the decoder does not draw the images yet. Of very noisy images "
+            "it never "
+            "draws more than the signal."
+        )
+    if any_poor(*C_MOVES):
+        steps.append("c moves with the pose: train longer, or raise `--set weights.con_c_positive=…`.")
+    if any_poor(*Z_KNOWS):
+        steps.append("z knows the content: raise `--set weights.independence=…`, or shorten z.")
+    if any_poor(
+        "diagnostics.rotation_readout.from_transformation", "diagnostics.swap_consistency.transformation"
+    ):
+        steps.append(
+            "z carries little of the pose: raise `--set weights.con_z_negative=…`, or lower "
+            "`weights.kl_transformation`. Particles in random poses always have a low rotation read-out."
+        )
+    if any_poor("d_score.content.from_content"):
+        steps.append("c does not tell the labels apart: train longer, lengthen c, or give more images.")
+    if steps and evaluation["method"] != "dualcontrast":
+        # The weights named above are DualContrast's.
+        steps = [f"Compare with `--method dualcontrast`; {evaluation['method']} has other settings than it."]
+    if not steps:
+        steps.append(
+            "Look at the transfer grid: every column should keep one identity, every row one pose. Then "
+            "train "
+            "once more with another `--seed`: what is real comes back."
+        )
+    if all(level[f"d_score.content.from_{code}"] == "unknown" for code in CODES):
+        steps.append(
+            "If you know what the particles are, put it in a CSV (columns id and content:NAME) and run "
+            "`dualcontrast evaluate RUN --labels FILE --overwrite` for scores against the truth."
+        )
+    return steps[:4]
+
+
+def notes(evaluation: dict[str, Any]) -> list[str]:
+    """Say what limits the numbers of this evaluation."""
+    found = []
+    for role, block in evaluation["d_score"].items():
+        if any(factor.get("converged") is False for factor in block["factors"]):
+            found.append(f"A classifier of the {role} labels did not converge; its score is a lower bound.")
+    if any(factor.get("converged") is False for factor in evaluation["clustering"]["factors"]):
+        found.append("The clustering did not converge; its scores may change with another --seed.")
+    if not evaluation["diagnostics"]["held_out"]:
+        found.append(
+            "There are too few held-out images, so the measures without labels include training images."
+        )
+    return found
+
+
+def sentences(evaluation: dict[str, Any]) -> list[str]:
+    """Say everything in plain sentences: the verdict, the two codes, and every measure that was taken."""
+    _, verdict = overall(evaluation)
+    measured = [
+        f"{reading.title}: {reading.meaning}" for reading in readings(evaluation) if reading.value is not None
+    ]
+    return [verdict, *collapse_sentences(evaluation), *measured, *notes(evaluation)]

@@ -1,0 +1,284 @@
+"""Whole jobs, as the command line runs them: train, encode, and everything that follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualcontrast.codes import Codes
+from dualcontrast.data.check import check_images
+from dualcontrast.data.fingerprint import describe_change, fingerprint
+from dualcontrast.data.open import open_source
+from dualcontrast.data.source import ImageSource
+from dualcontrast.data.split import Split, make_split
+from dualcontrast.data.subset import SubsetSource
+from dualcontrast.errors import DataError, RunError, SettingError
+from dualcontrast.evaluation.evaluate import evaluate_run
+from dualcontrast.figures.report import write_report
+from dualcontrast.model import Model, apply_changes
+from dualcontrast.methods.base import Preset
+from dualcontrast.random_streams import numpy_stream
+from dualcontrast.run_folder import CODES, EVALUATION, REPORT, WEIGHTS, RunFolder
+from dualcontrast.training.loop import Checkpointing
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the images of a run are opened and divided.
+
+    Attributes
+    ----------
+    labels : str or None
+        CSV file of labels, by particle id.
+    folder_labels : bool
+        Take the names of sub-folders as content labels.
+    limit : int or None
+        Use a random choice of this many training images, and of as many test images at the most.
+    test_fraction : float
+        Held out where the data set has no published split.
+    """
+
+    labels: str | None = None
+    folder_labels: bool = False
+    limit: int | None = None
+    test_fraction: float = 0.2
+
+
+def train(
+    data: str | Path,
+    output: str | Path,
+    *,
+    method: str | None = None,
+    preset: str | None = None,
+    seed: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    options: DataOptions | None = None,
+    normalisation: str = "auto",
+    device: str = "auto",
+    precision: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    checkpoint_seconds: float = 60.0,
+    evaluate: bool = True,
+    progress: bool = True,
+) -> RunFolder:
+    """Train a method on images and fill a run folder.
+
+    Parameters
+    ----------
+    data : str or Path
+        A path, or the name of a data set.
+    output : str or Path
+        The run folder.
+    method, preset : str, optional
+        What to train; `dualcontrast` and `default` unless given.
+    seed : int, optional
+        Of everything random; 0 unless given.
+    changes : mapping, optional
+        Settings of the method or its recipe that differ from the preset; dotted names reach nested ones.
+    options : DataOptions, optional
+        Labels and split.
+    normalisation : str
+        `auto`, `unit` or `standardize`.
+    device, precision : str
+        See `Model`.
+    resume : bool
+        Go on with the run in `output` from its last checkpoint, with the settings of the run; those given
+        here must agree with them. Where there is no run yet, start one.
+    overwrite : bool
+        Replace the run in `output`.
+    checkpoint_seconds : float
+        Shortest time between two checkpoints.
+    evaluate : bool
+        End by encoding all images, evaluating, and writing the report.
+    progress : bool
+        Show progress bars on standard error.
+
+    Returns
+    -------
+    RunFolder
+        The finished run.
+
+    Raises
+    ------
+    DataError, SettingError, RunError
+        For images, settings or a folder that cannot be used.
+    Stopped
+        After Ctrl-C or SIGTERM; the run can be resumed.
+    """
+    if resume and overwrite:
+        raise SettingError("--resume and --overwrite exclude each other; choose one")
+    run = RunFolder(Path(output))
+    if resume and run.exists():
+        given = {"method": method, "preset": preset, "seed": seed, "precision": precision}
+        model, source = _continue(run, data, given, dict(changes or {}), device, progress)
+    else:
+        run.check_free(overwrite)
+        # Building the model checks every setting before any image is read.
+        model = Model(
+            method,
+            preset or "default",
+            seed=seed or 0,
+            device=device,
+            precision=precision or "32-true",
+            normalisation=normalisation,
+            progress=progress,
+            **dict(changes or {}),
+        )
+        options = options or DataOptions()
+        source = open_source(data, labels=options.labels, folder_labels=options.folder_labels)
+        run = _begin(run.path, model, source, options, overwrite)
+
+    if not (run.path / WEIGHTS).exists():
+        identity = {**model.describe(), "image_shape": list(source.image_shape)}
+        checkpointing = Checkpointing(
+            run.checkpoint, identity, resume, checkpoint_seconds, run.forget_metrics_after
+        )
+        model.fit(
+            source,
+            ids=run.split.train,
+            preparation=run.preparation,
+            checkpointing=checkpointing,
+            report=run.append_metrics,
+        )
+        model.save(run.path / WEIGHTS)
+    if evaluate:
+        finish(run, device=device, progress=progress)
+    return run
+
+
+def finish(run: RunFolder, *, device: str = "auto", progress: bool = True) -> None:
+    """Do what follows a training and is not done yet: encode all images, evaluate, write the report.
+
+    Parameters
+    ----------
+    run : RunFolder
+        A trained run.
+    device : str
+        See `Model`.
+    progress : bool
+        Show progress bars on standard error.
+    """
+    split = run.split
+    if not (run.path / CODES).exists():
+        source = SubsetSource(run.open_source(), np.concatenate((split.train, split.test)))
+        run.load_model(device, progress).encode(source).save(run.path / CODES)
+    if not (run.path / EVALUATION).exists():
+        evaluate_run(run, seed=run.config["seed"], device=device)
+    if not (run.path / REPORT).exists():
+        write_report(run, device=device)
+
+
+def encode(
+    run: RunFolder | str | Path,
+    data: str | Path,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Codes:
+    """Encode images with the model of a run and write the codes.
+
+    Parameters
+    ----------
+    run : RunFolder, str or Path
+        A trained run.
+    data : str or Path
+        A path, or the name of a data set; prepared as the images of the run were.
+    output : str or Path
+        An `.npz` file.
+    device : str
+        See `Model`.
+    overwrite : bool
+        Replace `output`.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Codes
+        Of all images, in the order of the source.
+
+    Raises
+    ------
+    RunError
+        When the run is not trained, or `output` exists and `overwrite` is not set.
+    DataError
+        For images that cannot be read or have another shape.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    output = Path(output)
+    if output.suffix != ".npz":
+        raise SettingError(f"--output {output}: codes are written as .npz; give a name that ends in .npz")
+    if output.exists() and not overwrite:
+        raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
+    codes = run.load_model(device, progress).encode(open_source(data))
+    codes.save(output)
+    return codes
+
+
+def limit_split(split: Split, limit: int, seed: int) -> Split:
+    """Choose at most `limit` training and `limit` test images at random.
+
+    Raises
+    ------
+    SettingError
+        When `limit` is less than 1.
+    """
+    if limit < 1:
+        raise SettingError(f"--limit {limit}: give a number of images, at least 1")
+
+    def choose(ids: np.ndarray, part: str) -> np.ndarray:
+        if len(ids) <= limit:
+            return ids
+        # Sorted first, so that the choice depends on the ids and not on the order of the source.
+        chosen = numpy_stream(seed, "limit", part).permutation(np.sort(ids))[:limit]
+        return ids[np.isin(ids, chosen)]
+
+    return Split(choose(split.train, "train"), choose(split.test, "test"))
+
+
+def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, overwrite: bool) -> RunFolder:
+    """Look at the images once, decide what a resumed run must not decide again, and write it down."""
+    split = make_split(source, options.test_fraction, model.seed)
+    if options.limit is not None:
+        split = limit_split(split, options.limit, model.seed)
+    used = SubsetSource(source, np.concatenate((split.train, split.test)))
+    check_images(used)
+    data = {"location": source.location, **vars(options)}
+    preparation = model.choose_preparation(used)
+    recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}
+    return RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)
+
+
+def _continue(
+    run: RunFolder,
+    data: str | Path,
+    given: Mapping[str, Any],
+    changes: dict[str, Any],
+    device: str,
+    progress: bool,
+) -> tuple[Model, ImageSource]:
+    """Rebuild the model of a run, and refuse settings or images that are not those it began with."""
+    config = run.config
+    for name, value in given.items():
+        if value is not None and value != config[name]:
+            raise RunError(
+                f"{run.path}: the run has {name} {config[name]!r}, not {value!r}; "
+                "resume with its own settings or choose another --output"
+            )
+    model = Model.from_description(config, device=device, progress=progress)
+    asked = apply_changes(model.method_class, Preset(model.config, model.recipe), changes)
+    if asked != Preset(model.config, model.recipe):
+        raise RunError(
+            f"{run.path}: the run has other settings than {', '.join(changes)} given here; "
+            "resume with its own settings or choose another --output"
+        )
+    source = open_source(data, labels=config["data"]["labels"], folder_labels=config["data"]["folder_labels"])
+    change = describe_change(config["fingerprint"], source)
+    if change:
+        raise DataError(f"{change}; restore the images the run began with, or train a new run")
+    return model, source

@@ -1,0 +1,236 @@
+"""The folder that holds everything of one run, and the names of its files."""
+
+import json
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dualcontrast.codes import Codes
+from dualcontrast.data.open import open_source
+from dualcontrast.data.source import ImageSource
+from dualcontrast.data.split import Split
+from dualcontrast.errors import RunError
+from dualcontrast.files import write_text
+from dualcontrast.methods.base import Method
+from dualcontrast.model import Model
+from dualcontrast.prepare import Preparation
+
+CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
+METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
+CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
+RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
+
+
+class RunFolder:
+    """One run: what was asked, on what it ran, and everything that came of it.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; use `create` for a new run and `open` for one that exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(
+        cls, path: str | Path, config: dict[str, Any], split: Split, overwrite: bool = False
+    ) -> "RunFolder":
+        """Start a run folder and write what is known before the training.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where; must not hold a run unless `overwrite` is set.
+        config : dict
+            Resolved settings, of plain values.
+        split : Split
+            Which particles train and which test.
+        overwrite : bool
+            Delete the files of an existing run first, and no others.
+
+        Raises
+        ------
+        RunError
+            When the folder holds a run, or anything else.
+        UserError
+            When it cannot be written.
+        """
+        run = cls(Path(path))
+        run.check_free(overwrite)
+        if overwrite:
+            run._delete_results()
+        write_text(run.path / SPLIT, json.dumps(split.to_dict()))
+        write_text(run.path / COMMAND, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
+        write_text(run.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
+        # Last, because a folder with a configuration counts as a run.
+        write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Open an existing run folder.
+
+        Raises
+        ------
+        RunError
+            When the folder does not exist or holds no run.
+        """
+        run = cls(Path(path))
+        if not run.exists():
+            raise RunError(f"{run.path}: not a run folder (no {CONFIG}); make one with `dualcontrast train`")
+        return run
+
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return (self.path / CONFIG).is_file()
+
+    def check_free(self, overwrite: bool = False) -> None:
+        """Raise `RunError` when a new run may not be written here."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: is a file; choose another --output")
+        if (self.path / CONFIG).exists():
+            if not overwrite:
+                raise RunError(
+                    f"{self.path}: holds a run already; go on with --resume, replace it with --overwrite, "
+                    "or choose another --output"
+                )
+        elif any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+            raise RunError(f"{self.path}: holds files that are no run; choose another --output")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Resolved settings: `data`, `method`, `preset`, `seed`, `settings`, `recipe`, `preparation`, ..."""
+        try:
+            config = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(
+                f"{self.path / CONFIG}: cannot be read ({reason}); restore it or train again"
+            ) from None
+        if not isinstance(config, dict):
+            raise RunError(f"{self.path / CONFIG}: holds no settings; restore it or train again")
+        return config
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint from which the training is resumed."""
+        return self.path / CHECKPOINTS / "last.pt"
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the images of the run are prepared."""
+        return Preparation.from_dict(self.config["preparation"])
+
+    @property
+    def split(self) -> Split:
+        """Which particles trained and which test."""
+        return Split.from_dict(self._read_json(SPLIT))
+
+    @property
+    def codes(self) -> Codes:
+        """Codes of all particles, train and test."""
+        return Codes.load(self.path / CODES)
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What `evaluate` measured."""
+        return self._read_json(EVALUATION)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Rows of metrics in the order of the steps."""
+        path = self.path / METRICS
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); restore it or train again") from None
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row of metrics."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop the rows that a resumed training will write again, and a last line that was cut short."""
+        path = self.path / METRICS
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            if row["step"] <= step:
+                kept.append(line + "\n")
+        write_text(path, "".join(kept))
+
+    def load_model(self, device: str = "auto", progress: bool = True) -> Model:
+        """Load the trained model of the run."""
+        return Model.load(self.path, device=device, progress=progress)
+
+    def load_method(self, device: str = "cpu") -> Method:
+        """Load the trained networks of the run, in evaluation mode."""
+        network = self.load_model(device, progress=False).network
+        assert network is not None
+        return network
+
+    def open_source(self) -> ImageSource:
+        """Open the images that the run was trained on.
+
+        Raises
+        ------
+        DataError
+            When they are no longer where they were.
+        """
+        data = self.config["data"]
+        return open_source(data["location"], labels=data["labels"], folder_labels=data["folder_labels"])
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(
+                f"{path}: not there yet; finish the run with `dualcontrast train --resume`"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); restore it or make it again") from None
+
+    def _delete_results(self) -> None:
+        if not self.path.exists():
+            return
+        # The configuration goes first: what is left of an interrupted deletion is then no run.
+        (self.path / CONFIG).unlink(missing_ok=True)
+        for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT):
+            (self.path / name).unlink(missing_ok=True)
+        for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png")):
+            for file in (self.path / folder).glob(pattern):
+                file.unlink()
+
+
+def _environment() -> dict[str, Any]:
+    import torch
+
+    packages = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "torch_threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

@@ -1,0 +1,222 @@
+"""DualContrast: the terms it computes, on which pairs, and which weights they reach."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualcontrast import losses
+from dualcontrast.methods.base import Posterior
+from dualcontrast.methods.dualcontrast import (
+    DEFAULT,
+    PAPER,
+    REFERENCE,
+    DualContrastConfig,
+    DualContrastMethod,
+    Weights,
+)
+from dualcontrast.random_streams import torch_stream
+from dualcontrast.settings import replace
+from dualcontrast.training.engine import build_method
+from dualcontrast.views import random_view
+
+SHAPE = (1, 16, 16)
+TERMS_OF_THE_PAPER = {
+    "reconstruction",
+    "kl_content",
+    "kl_transformation",
+    "con_c_positive",
+    "con_c_negative",
+    "con_z_positive",
+    "con_z_negative",
+}
+
+
+def method_of(config: DualContrastConfig) -> DualContrastMethod:
+    method = build_method(DualContrastMethod, config, SHAPE, True, seed=0)
+    assert isinstance(method, DualContrastMethod)
+    return method
+
+
+def images(count: int = 12) -> torch.Tensor:
+    return torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(5))
+
+
+def all_terms(method: DualContrastMethod, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    terms = {}
+    for phase in method.phases():
+        terms |= method.losses(batch, torch_stream(0, "step"), phase.name, 0.0)
+    return terms
+
+
+@pytest.mark.parametrize("preset", [PAPER, REFERENCE])
+def test_the_presets_from_the_paper_have_its_terms(preset):
+    assert set(all_terms(method_of(preset.config), images())) == TERMS_OF_THE_PAPER
+
+
+def test_the_terms_of_the_paper_are_its_equations():
+    """Equations 2 to 4, from the pieces, with the same random draws."""
+    method, batch = method_of(PAPER.config), images()
+    terms = method.losses(batch, torch_stream(0, "step"), "all", 0.0)
+
+    draws = torch_stream(0, "step")
+    views, _ = random_view(batch, PAPER.config.views, draws)
+    (c, c_log_variance), (z, z_log_variance) = method.encode(batch)
+    (c_view, _), (z_view, _) = method.encode(views)
+    sampled = [
+        mean + torch.exp(log_variance / 2) * torch.randn(mean.shape, generator=draws)
+        for mean, log_variance in ((c, c_log_variance), (z, z_log_variance))
+    ]
+    mse = ((method.decode(*sampled) - batch) ** 2).mean()
+    kl = 0.5 * (z**2 + z_log_variance.exp() - 1 - z_log_variance).sum(1).mean() / math.prod(SHAPE)
+    partners = losses.derangement(len(batch), draws)
+
+    def cosine(a, b):
+        return ((a * b).sum(1) / a.norm(dim=1) / b.norm(dim=1)).abs().mean()
+
+    expected = {
+        "reconstruction": mse,
+        "kl_transformation": kl,
+        "con_c_positive": 1 - cosine(c, c_view),
+        "con_c_negative": cosine(c, c[partners]),
+        "con_z_negative": cosine(z, z_view),
+    }
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-4, abs=1e-6), name
+
+
+def test_positive_pairs_of_z_differ_in_content_only():
+    """`reference` decodes both images of a pair from one z; a decoder that shows z alone gives equal codes."""
+    method = method_of(REFERENCE.config)
+    with torch.no_grad():
+        method.decoder.from_content.weight.zero_()
+    terms = all_terms(method, images())
+    assert terms["con_z_positive"].item() == pytest.approx(0, abs=1e-5)
+    # `paper` draws two codes z, so even then the pair differs.
+    method = method_of(PAPER.config)
+    with torch.no_grad():
+        method.decoder.from_content.weight.zero_()
+        method.decoder.from_transformation.weight.mul_(100)
+        method.encoder.transformation_mean.bias.zero_()
+    assert all_terms(method, images())["con_z_positive"].item() > 1e-5
+
+
+def reached(method: DualContrastMethod, term: str) -> set[str]:
+    """Parts of the network that receive a gradient from one term."""
+    method.zero_grad()
+    terms = {}
+    for phase in method.phases():
+        terms = method.losses(images(), torch_stream(0, "step"), phase.name, 0.0)
+        if term in terms:
+            terms[term].backward(inputs=phase.parameters)
+    return {
+        ".".join(name.split(".")[:2])
+        for name, parameter in method.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+
+
+C_MEAN, Z_MEAN = "encoder.content_mean", "encoder.transformation_mean"
+DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layers"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "term", "expected"),
+    [
+        (PAPER, "con_c_positive", {"encoder.features", C_MEAN}),
+        (PAPER, "con_c_negative", {"encoder.features", C_MEAN}),
+        (PAPER, "con_z_negative", {"encoder.features", Z_MEAN}),
+        (PAPER, "con_z_positive", {"encoder.features", C_MEAN, Z_MEAN} | DECODER),
+        (REFERENCE, "con_z_positive", {"encoder.features", Z_MEAN}),
+        (DEFAULT, "con_z_positive", {"encoder.features", Z_MEAN}),
+        (DEFAULT, "independence", {"encoder.features", Z_MEAN}),
+    ],
+)
+def test_gradients_reach_exactly_the_weights_that_the_preset_says(preset, term, expected):
+    assert reached(method_of(preset.config), term) == expected
+
+
+def test_reference_takes_a_second_step_on_the_encoder_only():
+    first, second = method_of(REFERENCE.config).phases()
+    method = method_of(REFERENCE.config)
+    assert len(first.parameters) == len(list(method.parameters()))
+    assert len(second.parameters) == len(list(method.encoder.parameters()))
+    assert [phase.name for phase in method_of(PAPER.config).phases()] == ["all"]
+
+
+def test_weights_of_zero_take_terms_away():
+    off = {name: 0.0 for name in TERMS_OF_THE_PAPER if name.startswith("con_")}
+    config = replace(REFERENCE.config, {"weights": off})
+    method = method_of(config)
+    assert [phase.name for phase in method.phases()] == ["all"]
+    assert set(all_terms(method, images())) == {"reconstruction", "kl_content", "kl_transformation"}
+
+
+def test_reference_divides_contrast_by_the_length_of_the_code():
+    config = replace(REFERENCE.config, {"content_dim": 4, "transformation_dim": 8})
+    weights = method_of(config).weights(0.0)
+    assert weights["con_c_positive"] == 1 / 4 and weights["con_z_negative"] == 1 / 8
+    assert method_of(PAPER.config).weights(0.0)["con_c_positive"] == Weights().con_c_positive
+
+
+def test_exchanged_content_is_that_of_the_other_view():
+    """With a decoder that shows content alone, the reconstruction of x is made from its view's content."""
+    config = replace(DEFAULT.config, {"exchange_content": True})
+    method, batch = method_of(config).eval(), images()
+    views, _ = random_view(batch, config.views, torch_stream(0, "step"))
+    seen = []
+    decode = method.decode
+    method.decode = lambda c, z: (seen.append(c), decode(c, z))[1]  # type: ignore[method-assign]
+    with torch.no_grad():
+        for head in (method.encoder.content_log_variance, method.encoder.transformation_log_variance):
+            head.weight.zero_()
+            head.bias.fill_(-40)
+        method.losses(batch, torch_stream(0, "step"), "all", 0.0)
+        expected = torch.cat((method.encode(views).content.mean, method.encode(batch).content.mean))
+    assert torch.allclose(seen[0], expected, atol=1e-4)
+
+
+def test_codes_of_default_are_not_parallel_at_the_start():
+    """|cos| has no gradient where all codes are parallel, which is how the paper's 3-D encoder starts."""
+    shape = (1, 16, 16, 16)
+    volumes = torch.rand(32, *shape, generator=torch.Generator().manual_seed(5))
+
+    def mean_absolute_cosine(preset):
+        with torch.no_grad():
+            c = (
+                build_method(DualContrastMethod, preset.config, shape, True, seed=0)
+                .encode(volumes)
+                .content.mean
+            )
+        unit = torch.nn.functional.normalize(c, dim=1)
+        return (unit @ unit.T).abs().mean().item()
+
+    assert mean_absolute_cosine(PAPER) > 0.95
+    # Random directions in 10 dimensions have a mean |cos| of 0.25.
+    assert mean_absolute_cosine(DEFAULT) < 0.4
+
+
+def test_posterior_samples_have_the_posterior_s_moments():
+    posterior = Posterior(torch.full((100_000, 1), 2.0), torch.full((100_000, 1), math.log(9.0)))
+    sample = posterior.sample(torch_stream(0, "test"))
+    assert sample.mean().item() == pytest.approx(2.0, abs=0.05)
+    assert sample.std().item() == pytest.approx(3.0, abs=0.05)
+
+
+@given(
+    st.integers(16, 40),
+    st.integers(16, 40),
+    st.integers(4, 9),
+    st.sampled_from(["default", "paper", "reference"]),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_image_shape_and_batch_size(height, width, count, preset):
+    config = DualContrastMethod.presets[preset].config
+    method = build_method(DualContrastMethod, config, (1, height, width), True, seed=0)
+    batch = torch.rand(count, 1, height, width)
+    for phase in method.phases():
+        terms = method.losses(batch, torch_stream(0, "step"), phase.name, 0.0)
+        assert np.isfinite([value.item() for value in terms.values()]).all()

@@ -1,0 +1,115 @@
+"""Losses against formulas written again in float64 NumPy, or worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from dualcontrast import losses
+from dualcontrast.methods.base import Posterior
+
+
+def random_codes(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+
+
+def test_cosine_terms_by_hand():
+    a = torch.tensor([[1.0, 0.0], [3.0, 4.0], [0.0, 2.0]])
+    b = torch.tensor([[0.0, 5.0], [-4.0, 3.0], [0.0, -1.0]])
+    # Cosines 0, 0 and -1: the absolute value makes opposite codes alike.
+    assert losses.cosine_similarity(a, b).item() == pytest.approx(1 / 3)
+    assert losses.cosine_distance(a, b).item() == pytest.approx(2 / 3)
+
+
+def test_cosine_terms_against_numpy():
+    a, b = random_codes(50, 7), random_codes(50, 7, seed=1)
+    expected = np.abs(cosines(a, b)).mean()
+    assert losses.cosine_similarity(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(
+        expected, abs=1e-12
+    )
+    assert losses.cosine_distance(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(
+        1 - expected, abs=1e-12
+    )
+
+
+def test_kl_is_the_integral_it_stands_for():
+    mean, log_variance = 0.7, -0.9
+    q = stats.norm(mean, math.exp(log_variance / 2))
+    expected = q.expect(lambda x: q.logpdf(x) - stats.norm.logpdf(x))
+    posterior = Posterior(torch.tensor([[mean]]), torch.tensor([[log_variance]]))
+    assert losses.kl_to_standard_normal(posterior).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_kl_sums_over_the_code_and_averages_over_the_batch():
+    # A unit mean costs ½ per dimension.
+    posterior = Posterior(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]]), torch.zeros(2, 3))
+    assert losses.kl_to_standard_normal(posterior).item() == pytest.approx((1.5 + 0.5) / 2)
+
+
+def test_info_nce_against_numpy():
+    a, b, temperature = random_codes(20, 5), random_codes(20, 5, seed=1), 0.3
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    scores = np.exp(unit[0] @ unit[1].T / temperature)
+    own = np.diag(scores)
+    expected = -(np.log(own / scores.sum(1)) + np.log(own / scores.sum(0))).mean() / 2
+    positive, negative = losses.info_nce(torch.tensor(a), torch.tensor(b), temperature)
+    assert (positive + negative).item() == pytest.approx(expected, abs=1e-12)
+    assert positive.item() == pytest.approx(-np.log(own).mean(), abs=1e-12)
+
+
+def test_hsic_is_the_u_statistic():
+    """The mean over all quadruples of different indices, which the estimator computes in closed form."""
+    count = 7
+    k, gauss = (random_codes(count, count, seed=s) for s in (0, 1))
+    k, gauss = k + k.T, gauss + gauss.T
+    total, number = 0.0, 0
+    for i in range(count):
+        for j in range(count):
+            for q in range(count):
+                for r in range(count):
+                    if len({i, j, q, r}) == 4:
+                        total += k[i, j] * (gauss[i, j] + gauss[q, r] - 2 * gauss[i, q])
+                        number += 1
+    actual = losses.unbiased_hsic(torch.tensor(k), torch.tensor(gauss)).item()
+    assert actual == pytest.approx(total / number, abs=1e-10)
+
+
+def test_kernel_alignment_is_zero_for_independent_codes_and_large_for_dependent_ones():
+    c = torch.tensor(random_codes(400, 5))
+    independent = torch.tensor(random_codes(400, 3, seed=1))
+    assert abs(losses.kernel_alignment(c, independent).item()) < 0.03
+    assert losses.kernel_alignment(c, c[:, :3] + 0.1 * independent).item() > 0.3
+
+
+def test_kernel_alignment_sees_a_faint_trace():
+    """Codes are standardised, so scaling a dependent dimension down does not hide it."""
+    c = torch.tensor(random_codes(400, 5))
+    z = torch.tensor(random_codes(400, 2, seed=1))
+    faint = torch.cat((z[:, :1], 1e-3 * c[:, :1]), dim=1)
+    strong = torch.cat((z[:, :1], c[:, :1]), dim=1)
+    assert_allclose(
+        losses.kernel_alignment(c, faint).item(), losses.kernel_alignment(c, strong).item(), rtol=1e-2
+    )
+
+
+@pytest.mark.parametrize("name", ["cosine_distance", "cosine_similarity", "kernel_alignment"])
+def test_gradients_numerically(name: str):
+    a = torch.tensor(random_codes(6, 3), requires_grad=True)
+    b = torch.tensor(random_codes(6, 3, seed=1), requires_grad=True)
+    assert torch.autograd.gradcheck(getattr(losses, name), (a, b))
+
+
+@given(st.integers(2, 200), st.integers(0, 2**32))
+def test_derangement_moves_every_index(count: int, seed: int):
+    partners = losses.derangement(count, torch.Generator().manual_seed(seed))
+    assert sorted(partners.tolist()) == list(range(count))
+    assert not (partners == torch.arange(count)).any()

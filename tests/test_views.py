@@ -1,0 +1,102 @@
+"""Views against exact turns, SciPy's rotations and analytic images."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from dualcontrast.views import ViewConfig, random_view, rotate, rotation_matrices, sample
+
+
+def blob(position: tuple[float, ...], shape: tuple[int, ...], width: float = 2.0) -> torch.Tensor:
+    """A Gaussian at `position` (x, y[, z] from the centre, in pixels), shape (1, 1, *shape)."""
+    axes = [torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in shape]
+    grid = torch.meshgrid(*axes, indexing="ij")
+    square = sum((axis - p) ** 2 for axis, p in zip(grid, reversed(position), strict=True))
+    return torch.exp(-square / (2 * width**2))[None, None]
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 17)])
+def test_quarter_turn_is_exact(shape):
+    image = torch.rand(1, 2, *shape, dtype=torch.float64)
+    turned = rotate(image, torch.tensor([90.0], dtype=torch.float64))
+    assert_allclose(turned[0].numpy(), np.rot90(image[0].numpy(), axes=(1, 2)), atol=1e-6)
+
+
+def test_rotation_against_scipy():
+    image = blob((4.0, -3.0), (33, 33)) + blob((-6.0, 1.0), (33, 33), width=3)
+    turned = rotate(image, torch.tensor([33.0], dtype=torch.float64))
+    # scipy.ndimage.rotate turns counter-clockwise for arrays shown with the first axis down.
+    expected = ndimage.rotate(image[0, 0].numpy(), 33.0, reshape=False, order=1, mode="grid-constant")
+    assert_allclose(turned[0, 0].numpy(), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (30, 36, 44)])
+def test_images_that_are_not_square_are_turned_not_sheared(shape):
+    dimension = len(shape)
+    start = np.array([3.0, -2.0, 4.0][:dimension])
+    if dimension == 2:
+        matrices = rotation_matrices(torch.tensor([50.0], dtype=torch.float64))
+    else:
+        matrices = torch.tensor(Rotation.from_euler("xyz", [20, -50, 70], degrees=True).as_matrix())[None]
+    turned = rotate(blob(tuple(start), shape, width=3), matrices)
+    end = matrices[0].numpy() @ start
+    assert_allclose(turned.numpy(), blob(tuple(end), shape, width=3).numpy(), atol=0.06)
+
+
+def test_three_angles_are_scipy_euler_angles():
+    angles = torch.tensor([[20.0, -50.0, 70.0], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    expected = Rotation.from_euler("xyz", angles.numpy(), degrees=True).as_matrix()
+    assert_allclose(rotation_matrices(angles).numpy(), expected, atol=1e-12)
+
+
+def test_shift_is_a_fraction_of_the_width():
+    image = blob((0.0, 0.0), (32, 32))
+    matrix = torch.tensor([[[1.0, 0.0, 0.25], [0.0, 1.0, -0.125]]], dtype=torch.float64)
+    assert_allclose(sample(image, matrix).numpy(), blob((8.0, -4.0), (32, 32)).numpy(), atol=1e-6)
+
+
+def test_no_change_gives_the_image_back():
+    image = torch.rand(3, 1, 20, 20)
+    config = ViewConfig(max_angle=0.0)
+    views, angles = random_view(image, config, torch.Generator().manual_seed(0))
+    assert_allclose(views.numpy(), image.numpy(), atol=1e-5)
+    assert (angles == 0).all()
+
+
+def test_angles_are_uniform_and_differ_within_the_batch():
+    images = torch.zeros(4000, 1, 16, 16)
+    _, angles = random_view(images, ViewConfig(max_angle=90.0), torch.Generator().manual_seed(0))
+    assert angles.min() < -89 and angles.max() > 89
+    assert angles.mean().abs() < 3 and abs(angles.std().item() - 180 / math.sqrt(12)) < 2
+    _, one = random_view(images, ViewConfig(one_angle_per_batch=True), torch.Generator().manual_seed(0))
+    assert len(one.unique()) == 1
+
+
+def test_the_reported_angle_is_the_angle_applied():
+    images = torch.rand(5, 1, 24, 24)
+    views, angles = random_view(images, ViewConfig(), torch.Generator().manual_seed(3))
+    assert_allclose(views.numpy(), rotate(images, angles).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 16, 16)])
+def test_affine_and_elastic_views_move_pixels_smoothly(shape):
+    images = blob((2.0, 1.0, 0.0)[: len(shape)], shape).float().repeat(8, 1, *[1] * len(shape))
+    config = ViewConfig(max_angle=0.0, scale=0.2, shear=0.2, shift=0.1, elastic=0.03)
+    views, _ = random_view(images, config, torch.Generator().manual_seed(0))
+    assert views.shape == images.shape
+    assert (views - images).abs().flatten(1).max(1).values.min() > 0.02
+    # A view moves the blob; it does not tear it or fade it out.
+    assert views.flatten(1).max(1).values.min() > 0.8
+    assert 0.5 < (views.sum() / images.sum()).item() < 2
+
+
+def test_same_generator_same_view():
+    images = torch.rand(4, 1, 20, 20)
+    config = ViewConfig(scale=0.2, shear=0.2, shift=0.1, elastic=0.03)
+    first, second = (random_view(images, config, torch.Generator().manual_seed(7))[0] for _ in range(2))
+    assert torch.equal(first, second)

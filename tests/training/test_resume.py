@@ -1,0 +1,106 @@
+"""A run that is killed in mid-epoch and resumed ends with the bits of the uninterrupted run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from conftest import bars
+
+OPTIONS = ["--epochs", "4", "--batch-size", "4", "--device", "cpu", "--no-evaluate", "--no-progress"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "bars.npy"
+    np.save(path, bars(800, (16, 16))[0])
+    return path
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dualcontrast", "train", *arguments, *OPTIONS],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def train(*arguments: str) -> None:
+    process = start(*arguments)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(images, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(str(images), "--output", str(run))
+    return run
+
+
+def wait_for_steps(run: Path, steps: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        metrics = run / "metrics.jsonl"
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if lines and json.loads(lines[-1])["step"] >= steps:
+            return
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.01)
+    raise AssertionError("the training made no progress")
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    expected, actual = (load_file(folder / "weights.safetensors") for folder in (whole, run))
+    assert expected.keys() == actual.keys()
+    for name, values in expected.items():
+        assert np.array_equal(values, actual[name]), name
+    rows = [
+        [json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (whole, run)
+    ]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
+    assert [row["terms"] for row in rows[0]] == [row["terms"] for row in rows[1]]
+
+
+def test_killed_in_mid_epoch_and_resumed(images, uninterrupted, tmp_path):
+    run = tmp_path / "killed"
+    process = start(str(images), "--output", str(run), "--checkpoint-seconds", "0")
+    # An epoch has 160 steps and rows come every 50: step 210 is within the second epoch.
+    wait_for_steps(run, 210, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (run / "weights.safetensors").exists()
+    train(str(images), "--output", str(run), "--resume")
+    assert_same(run, uninterrupted)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop_and_resumed(images, uninterrupted, tmp_path, number, code):
+    run = tmp_path / "stopped"
+    process = start(str(images), "--output", str(run))
+    wait_for_steps(run, 50, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "--resume" in errors
+    train(str(images), "--output", str(run), "--resume")
+    assert_same(run, uninterrupted)
+
+
+def test_killed_before_the_first_checkpoint(images, uninterrupted, tmp_path):
+    run = tmp_path / "early"
+    process = start(str(images), "--output", str(run))
+    wait_for_steps(run, 50, process)
+    process.kill()
+    process.communicate()
+    assert not list((run / "checkpoints").glob("*")) if (run / "checkpoints").exists() else True
+    train(str(images), "--output", str(run), "--resume")
+    assert_same(run, uninterrupted)
