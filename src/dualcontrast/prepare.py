@@ -125,8 +125,10 @@ class Preparation:
 def _standardize(images: Tensor) -> Tensor:
     axes = tuple(range(1, images.ndim))
     centred = images - images.mean(dim=axes, keepdim=True)
+    # The mean of large pixels is off by rounding; what it is off by is small, and its mean is exact enough.
+    centred -= centred.mean(dim=axes, keepdim=True)
     deviation = centred.square().mean(dim=axes, keepdim=True).sqrt_()
-    # Below this the deviation is the rounding error of a constant image, not to be blown up to noise.
+    # Below this the deviation is rounding error, as of a constant image, and not to be blown up to noise.
     floor = 1e-6 * images.abs().amax(dim=axes, keepdim=True) + torch.finfo(torch.float32).tiny
     return centred.div_(torch.maximum(deviation, floor))
 
