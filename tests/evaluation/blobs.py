@@ -9,9 +9,13 @@ import roma
 import torch
 from torch import Tensor
 
+from dualcontrast.codes import Codes
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.data.source import ImageSource
+from dualcontrast.data.split import Split
 from dualcontrast.methods.base import Encoding, Method, Posterior, Preset
+from dualcontrast.prepare import Preparation
+from dualcontrast.run_folder import CODES, RunFolder
 
 SIZE = 33
 RADIUS = 8.0
@@ -173,16 +177,6 @@ class Arrays(ImageSource):
         return self.images[np.asarray(indices)]
 
 
-class AsIs:
-    """A preparation that changes nothing."""
-
-    normalisation = "unit"
-    bounded = False
-
-    def apply(self, images: Tensor) -> Tensor:
-        return images
-
-
 def blob_factors(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Mass in one of three clusters, spread continuous, angle within ±20°: mass, spread, angle / 90°."""
     rng = np.random.default_rng(seed)
@@ -207,3 +201,42 @@ def blob_source(count: int, seed: int = 0, labelled: bool = True) -> Arrays:
             ),
         )
     return source
+
+
+class BlobRun(RunFolder):
+    """A run folder whose images and method are blobs; everything else lies on disk as in any run."""
+
+    method: Method
+    source: Arrays
+
+    def load_method(self, device="cpu"):
+        return self.method.eval()
+
+    def open_source(self):
+        return self.source
+
+
+def make_run(path, method=None, count=300, labelled=True, source=None) -> BlobRun:
+    """A finished run: trained (there is nothing to train), encoded, with metrics of two epochs."""
+    method, source = method or Blobs(), source or blob_source(count, labelled=labelled)
+    preparation = Preparation("unit", 0.0, 2.0, source.image_shape)
+    cut = 2 * len(source) // 3
+    config = {
+        "data": {"location": source.location, "labels": None, "folder_labels": False},
+        "method": method.name,
+        "preset": "default",
+        "seed": 0,
+        "settings": {"content_dim": 2, "transformation_dim": 1},
+        "recipe": {"epochs": 2},
+        "preparation": preparation.to_dict(),
+    }
+    run = BlobRun.create(path, config, Split(source.ids[:cut], source.ids[cut:]))
+    run.method, run.source = method, source
+    encoding = method.encode(preparation.apply(torch.from_numpy(source.images)))
+    Codes(source.ids, encoding.content.mean.numpy(), encoding.transformation.mean.numpy()).save(path / CODES)
+    for step in range(1, 21):
+        terms = {"reconstruction": 1 / step, "kl_content": 0.1 * step, "con_z_negative": 0.5}
+        run.append_metrics(
+            {"step": step, "epoch": step / 10, "loss": 2 / step, "images_per_second": 9.0, "terms": terms}
+        )
+    return run

@@ -60,6 +60,7 @@ def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     rng = numpy_stream(seed, "clustering")
     rows = rng.permutation(len(train))[:FITTED_ROWS]
@@ -76,7 +77,8 @@ def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 
             max_iter=500,
             random_state=int(rng.integers(2**31)),
         )
-        with warnings.catch_warnings():
+        # Threads cost more than they bring to so little work, most of all on a machine that is busy.
+        with warnings.catch_warnings(), threadpool_limits(1):
             # What counts is whether the best start converged, and that is returned.
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted.append(mixture.fit(x))

@@ -68,6 +68,7 @@ def embed_both_ways(codes: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     if x.shape[1] == 0 or len(x) < 10:
         return {name: np.zeros((len(codes), 2)) for name in ("t-SNE", "UMAP")}
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     with warnings.catch_warnings():
         # numba and umap warn about their own internals and about the single thread that a seed asks for.
@@ -75,22 +76,27 @@ def embed_both_ways(codes: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
         from umap import UMAP
 
         random_state = stream_seed(seed, "embeddings") % 2**31
-        perplexity = min(30.0, (len(x) - 1) / 3)
-        tsne = TSNE(
-            perplexity=perplexity, init="pca" if x.shape[1] > 1 else "random", random_state=random_state
-        )
-        umap = UMAP(n_neighbors=min(15, len(x) - 1), random_state=random_state, n_jobs=1)
-        return {"t-SNE": np.asarray(tsne.fit_transform(x)), "UMAP": np.asarray(umap.fit_transform(x))}
+        # On one thread, sums in a fixed order give the same map again, and nothing waits for a busy core.
+        with threadpool_limits(1):
+            tsne = TSNE(
+                perplexity=min(30.0, (len(x) - 1) / 3),
+                init="pca" if x.shape[1] > 1 else "random",
+                random_state=random_state,
+            ).fit_transform(x)
+        umap = UMAP(n_neighbors=min(15, len(x) - 1), random_state=random_state, n_jobs=1).fit_transform(x)
+        return {"t-SNE": np.asarray(tsne), "UMAP": np.asarray(umap)}
 
 
 def cluster_colouring(content: np.ndarray, seed: int = 0, count: int = 8) -> Colouring:
     """Colour by k-means groups of the content code, for images without labels."""
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     (x,) = standardise(content)
     if x.shape[1] == 0 or len(x) < count:
         return Colouring("no labels", np.zeros(len(content), dtype=np.int64))
-    groups = KMeans(count, random_state=stream_seed(seed, "groups") % 2**31).fit_predict(x)
+    with threadpool_limits(1):
+        groups = KMeans(count, random_state=stream_seed(seed, "groups") % 2**31).fit_predict(x)
     return Colouring("group in c (k-means, no labels)", groups + 1)
 
 
@@ -121,7 +127,7 @@ def embedding_figure(places: dict[str, dict[str, np.ndarray]], colouring: Colour
                     0.5, 0.42, "the code does not vary", transform=axes.transAxes, ha="center", color=QUIET
                 )
     if isinstance(handles, list):
-        longest = max(len(handle.get_label()) for handle in handles) + 4
+        longest = max(len(str(handle.get_label())) for handle in handles) + 4
         legend = figure.legend(
             handles=handles,
             title=shorten(colouring.title, 40),
