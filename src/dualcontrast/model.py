@@ -21,7 +21,7 @@ from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, choose_preparation
 from dualcontrast.training.batches import Batches, read_prepared
-from dualcontrast.training.engine import build_method, make_fabric
+from dualcontrast.training.engine import build_method, check_engine, make_fabric
 from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
 
@@ -89,6 +89,7 @@ class Model:
         self.method_class = method_class(self.method)
         if preset not in self.method_class.presets:
             raise settings.unknown_name(preset, list(self.method_class.presets), f"preset of {self.method}")
+        check_engine(device, precision)
         self.preset = preset
         chosen = apply_changes(self.method_class, self.method_class.presets[preset], changes)
         self.config, self.recipe = chosen.config, chosen.recipe

@@ -17,10 +17,11 @@ from dualcontrast.data.subset import SubsetSource
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.report import write_report
-from dualcontrast.model import Model, apply_changes
 from dualcontrast.methods.base import Preset
+from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, WEIGHTS, RunFolder
+from dualcontrast.training.batches import check_enough
 from dualcontrast.training.loop import Checkpointing
 
 
@@ -246,9 +247,16 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     split = make_split(source, options.test_fraction, model.seed)
     if options.limit is not None:
         split = limit_split(split, options.limit, model.seed)
+    check_enough(source, len(split.train), model.recipe.batch_size)
     used = SubsetSource(source, np.concatenate((split.train, split.test)))
     check_images(used)
-    data = {"location": source.location, **vars(options)}
+    location = Path(source.location)
+    # Paths are made absolute, so that the run can be opened from any folder; names of data sets stay names.
+    data = {
+        "location": str(location.resolve()) if location.exists() else source.location,
+        **vars(options),
+        "labels": options.labels and str(Path(options.labels).resolve()),
+    }
     preparation = model.choose_preparation(used)
     recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}
     return RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)

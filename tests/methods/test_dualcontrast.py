@@ -89,7 +89,7 @@ def test_the_terms_of_the_paper_are_its_equations():
 
 
 def test_positive_pairs_of_z_differ_in_content_only():
-    """`reference` decodes both images of a pair from one z; a decoder that shows z alone gives equal codes."""
+    """`reference` decodes both images of a pair from one z; a decoder of z alone gives equal codes."""
     method = method_of(REFERENCE.config)
     with torch.no_grad():
         method.decoder.from_content.weight.zero_()

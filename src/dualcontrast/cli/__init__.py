@@ -18,6 +18,7 @@ def build_app() -> App:
         name="dualcontrast",
         help="Separate what images show (content) from the state it is in (transformation), without labels.",
         version=lambda: version("dualcontrast"),
+        result_action="return_value",
     )
     for verb in VERBS:
         module = import_module(f"{__name__}.{verb}")

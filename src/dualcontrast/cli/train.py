@@ -9,7 +9,7 @@ from cyclopts import Parameter
 EXAMPLES = """**Examples**
 
 - A folder of images: `dualcontrast train images/ --output runs/first`
-- Sub-folders are classes, 40 epochs: `dualcontrast train images/ --output runs/named --folder-labels --epochs 40`
+- Sub-folders are classes: `dualcontrast train images/ --output runs/named --folder-labels`
 - MNIST with the paper's settings: `dualcontrast train mnist --output runs/paper --preset paper`
 - An ablation of the paper: `dualcontrast train mnist --output runs/ablation --preset paper
   --set weights.con_z_positive=0 --set weights.con_z_negative=0`
@@ -81,7 +81,7 @@ def train(
     test_fraction
         Fraction of the images held out for scores, where the data set has no split of its own.
     normalisation
-        How pixels are scaled: auto, unit (to [0, 1]) or standardize (each image to zero mean and unit deviation).
+        How pixels are scaled: auto, unit (to [0, 1]) or standardize (zero mean, unit deviation per image).
     device
         auto, cpu, cuda or mps.
     precision

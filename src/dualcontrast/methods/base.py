@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 
@@ -69,12 +70,13 @@ class Recipe:
         Period of the `step` schedule, in epochs.
     """
 
-    epochs: int = 100
-    batch_size: int = 100
-    learning_rate: float = 1e-4
+    epochs: Annotated[int, Field(ge=1)] = 100
+    # A loss over pairs needs two images.
+    batch_size: Annotated[int, Field(ge=2)] = 100
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     schedule: Literal["constant", "step", "one_cycle"] = "constant"
-    decay: float = 0.1
-    decay_epochs: int = 50
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    decay_epochs: Annotated[int, Field(ge=1)] = 50
 
 
 class Phase(NamedTuple):

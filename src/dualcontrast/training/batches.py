@@ -21,6 +21,15 @@ def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarra
     return preparation.apply(torch.from_numpy(source.read(rows)))
 
 
+def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
+    """Raise `DataError` when there are fewer training images than one batch."""
+    if count < batch_size:
+        raise DataError(
+            f"{source.location}: {count} training images are fewer than one batch of {batch_size}; "
+            f"add images or train with --batch-size {max(count // 2, 2)} or less"
+        )
+
+
 class Batches:
     """Shuffled batches for training.
 
@@ -58,11 +67,7 @@ class Batches:
         seed: int,
         device: torch.device,
     ) -> None:
-        if len(rows) < batch_size:
-            raise DataError(
-                f"{source.location}: {len(rows)} training images are fewer than one batch of {batch_size}; "
-                f"add images or train with --batch-size {max(len(rows) // 2, 2)} or less"
-            )
+        check_enough(source, len(rows), batch_size)
         self._source, self._preparation, self._rows = source, preparation, rows
         self._seed, self._device = seed, device
         self.per_epoch = -(-len(rows) // batch_size)

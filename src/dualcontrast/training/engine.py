@@ -14,13 +14,13 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
-    """Choose the device and the precision.
+def check_engine(device: str, precision: str) -> None:
+    """Refuse a device or a precision that is unknown, or that this machine does not have.
 
     Raises
     ------
     SettingError
-        For an unknown name, or a device that this machine does not have.
+        With the names that can be chosen.
     """
     if device not in DEVICES:
         raise SettingError(f"--device {device}: choose one of {', '.join(DEVICES)}")
@@ -32,6 +32,11 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         )
     if device == "mps" and not torch.backends.mps.is_available():
         raise SettingError("--device mps: this machine has no Metal device; use --device cpu")
+
+
+def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
+    """Choose the device and the precision; raises as `check_engine`."""
+    check_engine(device, precision)
     return Fabric(accelerator=device, devices=1, precision=precision)  # pyright: ignore[reportArgumentType]
 
 

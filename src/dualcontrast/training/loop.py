@@ -103,11 +103,14 @@ def train(
     optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate) for phase in phases]
     total = recipe.epochs * batches.per_epoch
     start = 0
+    sums: dict[str, Tensor] = {}
+    images_seen, steps_seen = 0, 0
     if checkpointing and checkpointing.resume and checkpointing.path.exists():
         start, states = load_checkpoint(checkpointing.path, checkpointing.identity)
         method.load_state_dict(states["method"])
         for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
             optimiser.load_state_dict(state)
+        sums, steps_seen = states["sums"], states["steps_seen"]
     if checkpointing and checkpointing.resume:
         checkpointing.on_resume(start)
     model, *optimisers = fabric.setup(method, *optimisers)
@@ -119,11 +122,11 @@ def train(
             states = {
                 "method": method.state_dict(),
                 "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+                "sums": sums,
+                "steps_seen": steps_seen,
             }
             save_checkpoint(checkpointing.path, checkpointing.identity, step, states)
 
-    sums: dict[str, Tensor] = {}
-    images_seen, steps_seen = 0, 0
     logged_at = kept_at = time.monotonic()
     with stop_between_steps() as stop:
         for step, images in enumerate(batches.from_step(start, total), start):
@@ -138,31 +141,32 @@ def train(
                 fabric.backward(loss, inputs=phase.parameters)
                 optimiser.step()
                 for name, value in terms.items():
-                    sums[name] = sums.get(name, 0) + value.detach()
+                    sums[name] = (
+                        value.detach() + sums[name].to(value.device) if name in sums else value.detach()
+                    )
             images_seen, steps_seen = images_seen + len(images), steps_seen + 1
             done = step + 1
-            if done % LOG_EVERY and done % batches.per_epoch and not stop:
-                continue
-
-            # Reading the sums waits for the device, so it happens here only.
-            means = {name: float(value) / steps_seen for name, value in sums.items()}
-            if not all(math.isfinite(value) for value in means.values()):
-                raise RunError(_not_finite(means, done, checkpointing))
-            now = time.monotonic()
-            report(
-                {
-                    "step": done,
-                    "epoch": done / batches.per_epoch,
-                    "loss": sum(weights[name] * value for name, value in means.items()),
-                    "images_per_second": images_seen / (now - logged_at),
-                    "terms": means,
-                }
-            )
-            sums, images_seen, steps_seen, logged_at = {}, 0, 0, now
-            if stop or done == total or (checkpointing and now - kept_at > checkpointing.every_seconds):
-                keep(done)
-                kept_at = time.monotonic()
+            if done % LOG_EVERY == 0 or done % batches.per_epoch == 0:
+                # Reading the sums waits for the device, so it happens here only.
+                means = {name: float(value) / steps_seen for name, value in sums.items()}
+                if not all(math.isfinite(value) for value in means.values()):
+                    raise RunError(_not_finite(means, done, checkpointing))
+                now = time.monotonic()
+                report(
+                    {
+                        "step": done,
+                        "epoch": done / batches.per_epoch,
+                        "loss": sum(weights[name] * value for name, value in means.items()),
+                        "images_per_second": images_seen / (now - logged_at),
+                        "terms": means,
+                    }
+                )
+                sums, images_seen, steps_seen, logged_at = {}, 0, 0, now
+                if done == total or (checkpointing and now - kept_at > checkpointing.every_seconds):
+                    keep(done)
+                    kept_at = time.monotonic()
             if stop.signal_number is not None and done < total:
+                keep(done)
                 raise Stopped(stop.signal_number, done)
     method.eval()
 
