@@ -55,9 +55,8 @@ class Codes:
         if missing:
             raise DataError(f"codes: {len(missing)} particles have no codes, first '{missing[0]}'")
         rows = np.array([row_of[particle] for particle in ids.tolist()], dtype=np.int64)
-        return Codes(
-            **{f.name: None if (v := getattr(self, f.name)) is None else v[rows] for f in fields(self)}
-        )
+        chosen = {f.name: v[rows] for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        return Codes(**chosen)
 
     def save(self, path: str | Path) -> None:
         """Write the codes to an `.npz` file (no pickled objects inside)."""

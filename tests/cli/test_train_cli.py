@@ -209,7 +209,7 @@ def test_encoding_other_images_than_the_run_s(folder, tmp_path, capsys):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     """A file system that refuses to grow a file: what was there stays, and nothing else is left."""
-    codes = Model(**{"epochs": 1, "batch_size": 20, "device": "cpu", "progress": False}).fit(bar_source(60))
+    codes = Model(epochs=1, batch_size=20, device="cpu", progress=False).fit(bar_source(60))
     path = tmp_path / "model.safetensors"
     path.write_text("old")
     program = (
