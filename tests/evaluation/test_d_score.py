@@ -58,7 +58,9 @@ def test_noise_of_rounding_is_not_amplified():
 def test_agrees_with_an_optimiser_of_our_own(rng):
     count, classes = 300, 3
     labels = rng.integers(classes, size=count)
-    codes = rng.normal(size=(classes, 4))[labels] + rng.normal(size=(count, 4))
+    # Scales that the penalty would feel if the codes were not standardised.
+    scale = np.array([1e-3, 1, 1e-2, 5])
+    codes = scale * (rng.normal(size=(classes, 4))[labels] + rng.normal(size=(count, 4)))
     x = (codes - codes.mean(axis=0)) / codes.std(axis=0)
     x1 = np.column_stack((x, np.ones(count)))
 
@@ -74,7 +76,7 @@ def test_agrees_with_an_optimiser_of_our_own(rng):
         return loss, gradient.ravel()
 
     best = minimize(objective, np.zeros(15), jac=True, method="BFGS", options={"gtol": 1e-6})
-    new = rng.normal(size=(500, 4)) * 2
+    new = scale * rng.normal(size=(500, 4)) * 2
     new_labels = rng.integers(classes, size=500)
     scaled = (new - codes.mean(axis=0)) / codes.std(axis=0)
     expected = np.mean(
@@ -206,6 +208,15 @@ def test_particles_without_a_label_are_left_out(rng):
     labels = LabelTable(labelled, (Factor("kind", "content", np.concatenate((kind[:100], kind[300:340]))),))
     factor = d_score(codes, labels, ids[:300], ids[300:])["content"]["factors"][0]
     assert (factor["train_images"], factor["test_images"]) == (100, 40)
+
+
+def test_a_sample_of_many_training_images_is_fitted(rng, monkeypatch):
+    monkeypatch.setattr("dualcontrast.evaluation.d_score.TRAINING_ROWS", 120)
+    ids, kind, _, codes = make(500, rng)
+    labels = LabelTable(ids, (Factor("kind", "content", kind),))
+    content = d_score(codes, labels, ids[:300], ids[300:])["content"]
+    assert content["factors"][0]["train_images"] == 120
+    assert content["from_content"] == 1
 
 
 def test_the_score_is_of_held_out_images(rng):

@@ -24,6 +24,8 @@ def test_a_perfect_method_has_perfect_scores(run):
     assert found["d_score"]["content"]["from_transformation"] < 0.5
     assert found["d_score"]["transformation"]["from_transformation"] > 0.999
     assert found["d_score"]["transformation"]["from_content"] < 0.1
+    assert found["d_score"]["content"]["factors"][0]["train_images"] == 200
+    assert found["d_score"]["content"]["factors"][0]["test_images"] == 100
     assert found["clustering"]["gmm_accuracy"] == 1
     assert found["images"] == {"train": 200, "test": 100, "labelled": 300}
     assert overall(found)[0] == "good"
