@@ -28,6 +28,7 @@ def test_cosine_terms_by_hand():
     # Cosines 0, 0 and -1: the absolute value makes opposite codes alike.
     assert losses.cosine_similarity(a, b).item() == pytest.approx(1 / 3)
     assert losses.cosine_distance(a, b).item() == pytest.approx(2 / 3)
+    assert losses.signed_cosine_distance(a, b).item() == pytest.approx(4 / 3)
 
 
 def test_cosine_terms_against_numpy():

@@ -22,6 +22,11 @@ def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
     return absolute_cosine(a, b).mean()
 
 
+def signed_cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over the batch of 1 - cos(a, b): unlike L_dist, opposite codes are not alike."""
+    return 1 - F.cosine_similarity(a, b, dim=-1).mean()
+
+
 def kl_to_standard_normal(posterior: Posterior) -> Tensor:
     """KL(q ‖ N(0, I)) = ½ Σ (μ² + σ² - 1 - log σ²), summed over the code and averaged over the batch.
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualcontrast import losses
-from dualcontrast.methods.base import Posterior
+from dualcontrast.methods.base import Posterior, Preset
 from dualcontrast.methods.dualcontrast import (
     DEFAULT,
     PAPER,
@@ -119,6 +119,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
     }
 
 
+WITH_ROTATION = Preset(replace(DEFAULT.config, {"weights.rotation": 1.0}), DEFAULT.recipe)
 C_MEAN, Z_MEAN = "encoder.content_mean", "encoder.transformation_mean"
 DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layers"}
 
@@ -132,6 +133,8 @@ DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layer
         (PAPER, "con_z_positive", {"encoder.features", C_MEAN, Z_MEAN} | DECODER),
         (REFERENCE, "con_z_positive", {"encoder.features", Z_MEAN}),
         (DEFAULT, "con_z_positive", {"encoder.features", Z_MEAN}),
+        (DEFAULT, "con_c_exchanged", {"encoder.features", C_MEAN}),
+        (WITH_ROTATION, "rotation", {"encoder.features", Z_MEAN, "angle_reader.0", "angle_reader.2"}),
         (DEFAULT, "independence", {"encoder.features", Z_MEAN}),
     ],
 )

@@ -24,6 +24,11 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor | None = None
 
+    def first(self, count: int) -> "Posterior":
+        """Return the posteriors of the first images of the batch."""
+        log_variance = None if self.log_variance is None else self.log_variance[:count]
+        return Posterior(self.mean[:count], log_variance)
+
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw one code an image by the reparametrisation trick, shape (N, dim)."""
         if self.log_variance is None:

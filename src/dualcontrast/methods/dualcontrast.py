@@ -32,7 +32,9 @@ class Weights:
     con_c_negative: Weight = 1.0
     con_z_positive: Weight = 1.0
     con_z_negative: Weight = 1.0
+    con_c_exchanged: Weight = 0.0
     independence: Weight = 0.0
+    rotation: Weight = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class DualContrastConfig:
     views : ViewConfig
         What separates an image from its second view.
     weights : Weights
-        Of the terms of the loss.
+        Of the terms of the loss. Beside the paper's: `con_c_exchanged`, the content of decoded exchanges;
+        `independence`, the kernel alignment of c and z; `rotation`, the error of predicting the known angle
+        between an image and its view from their two z.
     width : int
         Multiplies the channels of the paper's encoder.
     normalisation : {'paper', 'batch'}
         `paper`: instance normalisation in 2-D, none in 3-D. `batch`: batch normalisation in the encoder,
-        hidden heads, and content codes that are centred and scaled over the batch. Without it all codes
+        hidden heads, and codes that are centred and scaled over the batch. Without it the codes of volumes
         start parallel, where |cos| has no gradient.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
@@ -61,8 +65,10 @@ class DualContrastConfig:
         `pair`: equation 3. `batch`: every other image of the batch is a negative (InfoNCE).
     temperature : float
         Of the `batch` contrast.
-    same_positive_z : bool
-        Decode the positive pair of z from one draw (the authors' code) rather than from two (the text).
+    positive_z_pair : {'two_draws', 'one_draw', 'exchange'}
+        What is decoded for the positive pairs of z. `two_draws` from N(0, I), one for each image of the
+        pair (the text); `one_draw` for both (the authors' code); `exchange`: the content of one image with
+        the z of another, whose own z is the partner.
     positive_z_trains : {'all', 'encoder'}
         `encoder`: the decoded pairs are taken as given, so only the encoder learns from them.
     positive_z_step : {'same', 'own'}
@@ -83,7 +89,7 @@ class DualContrastConfig:
     exchange_content: bool = False
     content_contrast: Literal["pair", "batch"] = "pair"
     temperature: Annotated[float, Field(gt=0)] = 0.2
-    same_positive_z: bool = False
+    positive_z_pair: Literal["two_draws", "one_draw", "exchange"] = "two_draws"
     positive_z_trains: Literal["all", "encoder"] = "all"
     positive_z_step: Literal["same", "own"] = "same"
     positive_z_share: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -96,7 +102,7 @@ REFERENCE = Preset(
     DualContrastConfig(
         views=ViewConfig(one_angle_per_batch=True, interpolation="nearest"),
         reconstruct_views=True,
-        same_positive_z=True,
+        positive_z_pair="one_draw",
         positive_z_trains="encoder",
         positive_z_step="own",
         divide_by_code_size=True,
@@ -106,24 +112,28 @@ REFERENCE = Preset(
 
 DEFAULT = Preset(
     DualContrastConfig(
-        views=ViewConfig(scale=0.25, shear=0.3, shift=0.1),
+        views=ViewConfig(scale=0.25, shear=0.3, shift=0.1, elastic=0.05, elastic_nodes=5),
         weights=Weights(
-            reconstruction=3.0,
-            con_c_positive=0.2,
-            con_c_negative=0.2,
+            reconstruction=5.0,
+            kl_content=0.05,
+            kl_transformation=0.05,
+            con_c_positive=0.5,
+            con_c_negative=0.5,
             con_z_positive=1.0,
             con_z_negative=0.3,
-            independence=1.0,
+            con_c_exchanged=0.3,
+            independence=2.0,
         ),
+        width=2,
         normalisation="batch",
         reconstruct_views=True,
         exchange_content=True,
         content_contrast="batch",
-        same_positive_z=True,
+        positive_z_pair="exchange",
         positive_z_trains="encoder",
         positive_z_share=0.5,
     ),
-    Recipe(epochs=20, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
+    Recipe(epochs=15, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
 )
 
 
@@ -148,14 +158,23 @@ class Encoder(nn.Module):
         self.transformation_mean = mean_head(config.transformation_dim)
         self.content_log_variance = nn.Linear(size, config.content_dim)
         self.transformation_log_variance = nn.Linear(size, config.transformation_dim)
-        self.centre_content = nn.BatchNorm1d(config.content_dim, affine=False) if batch else nn.Identity()
+        self.centre_content: nn.Module = nn.Identity()
+        self.centre_transformation: nn.Module = nn.Identity()
+        if batch:
+            self.centre_content = nn.BatchNorm1d(config.content_dim, affine=False)
+            self.centre_transformation = nn.BatchNorm1d(config.transformation_dim, affine=False)
+            # Start with little noise on the codes: at a variance of 1 the decoder learns to ignore them.
+            for head in (self.content_log_variance, self.transformation_log_variance):
+                nn.init.constant_(head.bias, -2.0)
 
     def forward(self, images: Tensor) -> Encoding:
         """Infer both posteriors, see `Method.encode`."""
         features = self.features(images)
+        content = self.centre_content(self.content_mean(features))
+        transformation = self.centre_transformation(self.transformation_mean(features))
         return Encoding(
-            Posterior(self.centre_content(self.content_mean(features)), self.content_log_variance(features)),
-            Posterior(self.transformation_mean(features), self.transformation_log_variance(features)),
+            Posterior(content, self.content_log_variance(features)),
+            Posterior(transformation, self.transformation_log_variance(features)),
         )
 
 
@@ -175,7 +194,13 @@ class DualContrastMethod(Method):
         self.decoder = FullyConnectedDecoder(
             config.content_dim, config.transformation_dim, self.image_shape, bounded
         )
-        self._content_of_batch: Tensor | None = None
+        self.angle_reader: nn.Module | None = None
+        if config.weights.rotation:
+            angles = 1 if len(self.image_shape) == 3 else 3
+            self.angle_reader = nn.Sequential(
+                nn.Linear(2 * config.transformation_dim, 128), nn.ReLU(), nn.Linear(128, angles)
+            )
+        self._codes_of_batch: tuple[Tensor, Tensor] | None = None
 
     def encode(self, images: Tensor) -> Encoding:
         """Infer both posteriors of a batch (N, C, *spatial)."""
@@ -209,11 +234,11 @@ class DualContrastMethod(Method):
     ) -> dict[str, Tensor]:
         """Compute the terms of equations 2 to 4; see the base class for the parameters."""
         if phase == "positive_z":
-            assert self._content_of_batch is not None, "the phase 'all' comes first"
-            return {"con_z_positive": self._positive_transformation_pair(self._content_of_batch, generator)}
+            assert self._codes_of_batch is not None, "the phase 'all' comes first"
+            return self._decoded_pairs(*self._codes_of_batch, generator)
 
         weights, count = self.config.weights, len(images)
-        views, _ = random_view(images, self.config.views, generator)
+        views, angles = random_view(images, self.config.views, generator)
         both = torch.cat((images, views))
         encoding = self.encode(both)
         c, c_view = encoding.content.mean.split(count)
@@ -230,13 +255,17 @@ class DualContrastMethod(Method):
             terms |= {"con_c_positive": positive, "con_c_negative": negative}
         if weights.con_z_negative:
             terms["con_z_negative"] = losses.cosine_similarity(z, z_view)
-        if weights.con_z_positive:
+        if weights.con_z_positive or weights.con_c_exchanged:
             if self.config.positive_z_step == "own":
-                self._content_of_batch = c.detach()
+                self._codes_of_batch = c.detach(), z.detach()
             else:
-                terms["con_z_positive"] = self._positive_transformation_pair(c, generator)
+                terms |= self._decoded_pairs(c, z, generator)
         if weights.independence:
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
+        if self.angle_reader is not None:
+            read = self.angle_reader(torch.cat((z, z_view), dim=1))
+            known = angles.reshape(count, -1) / self.config.views.max_angle
+            terms["rotation"] = F.mse_loss(read, known)
         return terms
 
     def _variational_terms(
@@ -244,9 +273,8 @@ class DualContrastMethod(Method):
     ) -> dict[str, Tensor]:
         """Equation 2: reconstruction and the two KL terms, each a mean over images and pixels."""
         if not self.config.reconstruct_views:
-            half = len(both) // 2
-            both = both[:half]
-            encoding = Encoding(*(Posterior(*(part[:half] for part in code)) for code in encoding))
+            both = both[: len(both) // 2]
+            encoding = Encoding(*(code.first(len(both)) for code in encoding))
         c, z = encoding.content.sample(generator), encoding.transformation.sample(generator)
         if self.config.exchange_content:
             c = c.roll(len(c) // 2, dims=0)
@@ -259,21 +287,28 @@ class DualContrastMethod(Method):
             "kl_transformation": passes * losses.kl_to_standard_normal(encoding.transformation) / pixels,
         }
 
-    def _positive_transformation_pair(self, content: Tensor, generator: torch.Generator) -> Tensor:
-        """L_dist of the codes z of two decoded images with different content (paper, section 3.5)."""
-        partners = content[losses.derangement(len(content), generator)]
-        count = max(1, round(len(content) * self.config.positive_z_share))
+    def _decoded_pairs(self, c: Tensor, z: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """L_dist of positive pairs w.r.t. transformation, which only the decoder can make (section 3.5)."""
+        partners = losses.derangement(len(c), generator)
+        count = max(1, round(len(c) * self.config.positive_z_share))
+        if self.config.positive_z_pair == "exchange":
+            kept, moved = c[:count].detach(), z[partners[:count]].detach()
+            encoding = self.encode(self._decode_pairs(kept, moved))
+            return {
+                "con_z_positive": losses.signed_cosine_distance(encoding.transformation.mean, moved),
+                "con_c_exchanged": losses.signed_cosine_distance(encoding.content.mean, kept),
+            }
         shape = (count, self.config.transformation_dim)
-        first = torch.randn(shape, generator=generator, device=content.device)
+        first = torch.randn(shape, generator=generator, device=c.device)
         second = first
-        if not self.config.same_positive_z:
-            second = torch.randn(shape, generator=generator, device=content.device)
-        contents = torch.cat((content[:count], partners[:count]))
-        transformations = torch.cat((first, second))
-        if self.config.positive_z_trains == "encoder":
-            with torch.no_grad():
-                decoded = self.decode(contents, transformations)
-        else:
-            decoded = self.decode(contents, transformations)
+        if self.config.positive_z_pair == "two_draws":
+            second = torch.randn(shape, generator=generator, device=c.device)
+        decoded = self._decode_pairs(torch.cat((c[:count], c[partners[:count]])), torch.cat((first, second)))
         z_first, z_second = self.encode(decoded).transformation.mean.split(count)
-        return losses.cosine_distance(z_first, z_second)
+        return {"con_z_positive": losses.cosine_distance(z_first, z_second)}
+
+    def _decode_pairs(self, content: Tensor, transformation: Tensor) -> Tensor:
+        if self.config.positive_z_trains == "all":
+            return self.decode(content, transformation)
+        with torch.no_grad():
+            return self.decode(content, transformation)
