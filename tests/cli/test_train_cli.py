@@ -1,7 +1,6 @@
 """`train` and `encode` from the command line: what they write, and how bad input ends."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import bar_source, bars
+from conftest import bars
 from dualcontrast import Codes, Model, RunFolder
 from dualcontrast.cli import main
 
@@ -204,31 +203,6 @@ def test_encoding_other_images_than_the_run_s(folder, tmp_path, capsys):
     assert "(1, 20, 20)" in message and not output.exists()
     assert "no such" in refused(capsys, "encode", run, tmp_path / "missing", "--output", output)
     assert "not a run folder" in refused(capsys, "encode", tmp_path / "missing", folder, "--output", output)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    """A file system that refuses to grow a file: what was there stays, and nothing else is left."""
-    codes = Model(epochs=1, batch_size=20, device="cpu", progress=False).fit(bar_source(60))
-    path = tmp_path / "model.safetensors"
-    path.write_text("old")
-    program = (
-        "import resource, sys; from dualcontrast.files import write_text; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "write_text(sys.argv[1], 'x' * 100_000)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        capture_output=True,
-        text=True,
-        env=os.environ,
-        check=False,
-    )
-    assert result.returncode != 0 and "could not be written" in result.stderr
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
-    assert codes.network is not None
 
 
 def test_help_is_fast_and_loads_no_torch():

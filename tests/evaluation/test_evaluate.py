@@ -140,6 +140,15 @@ def test_codes_the_wrong_way_round_are_called_leaking(tmp_path):
     assert "c still changes" in verdict
 
 
+def test_a_code_that_does_not_survive_decoding_is_named(evaluated):
+    poor = json.loads(json.dumps(evaluated))
+    poor["diagnostics"]["swap_consistency"]["content"] = 0.2
+    assert overall(poor) == (
+        "fair",
+        "Both codes are alive and little leaks between them, but c is not drawn faithfully by the decoder.",
+    )
+
+
 def test_a_method_without_a_decoder(tmp_path):
     found = evaluate_run(make_run(tmp_path / "run", Mute()))
     assert found["diagnostics"]["swap_consistency"]["content"] is None

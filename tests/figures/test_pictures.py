@@ -45,8 +45,7 @@ def test_a_cell_has_the_content_of_its_column_and_the_transformation_of_its_row(
 
 def test_the_grid_is_drawn_with_originals_on_its_margins(images):
     grid = transfer_images(Blobs(), images).numpy()
-    corner, top, left, inside = transfer_figure(images.numpy(), grid).axes
-    assert not corner.images
+    top, left, inside = transfer_figure(images.numpy(), grid).axes
     cell = images.shape[-1] + images.shape[-1] // 16
     size = images.shape[-1]
     limits = display_limits(images.numpy())
@@ -59,6 +58,22 @@ def test_the_grid_is_drawn_with_originals_on_its_margins(images):
         np.testing.assert_allclose(drawn["left"][k * cell : k * cell + size], pictures[k])
     expected = as_pictures(grid[1, 2][None], limits)[0]
     np.testing.assert_allclose(drawn["in"][cell : cell + size, 2 * cell : 2 * cell + size], expected)
+
+
+def test_margins_are_in_line_with_the_grid_and_nothing_is_cut():
+    grid = np.random.default_rng(0).uniform(size=(5, 5, 1, 20, 30))
+    figure = transfer_figure(grid[0], grid)
+    top, left, inside = (axes.get_position() for axes in figure.axes)
+    assert (top.x0, top.x1) == pytest.approx((inside.x0, inside.x1))
+    assert (left.y0, left.y1) == pytest.approx((inside.y0, inside.y1))
+    across, down = figure.get_size_inches()
+    # One scale for both directions: 5 pictures of 30 with 4 gaps of 1, by 5 of 20 with 4 of 1.
+    assert inside.width * across / (inside.height * down) == pytest.approx(154 / 104)
+    box = figure.get_tightbbox()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= across
+    assert box.y1 <= down
 
 
 def test_examples_come_from_different_classes():
