@@ -82,12 +82,14 @@ def classification_score(
 def _fit_to_convergence(codes: np.ndarray, labels: np.ndarray) -> tuple[Any, bool]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     model = None
     # Newton's method is slower with many classes but does not stall on badly conditioned codes.
     for solver in ("lbfgs", "newton-cholesky"):
         model = LogisticRegression(solver=solver, tol=1e-6, max_iter=5_000)
-        with warnings.catch_warnings(record=True) as caught:
+        # Two threads take longer than one over matrices as narrow as codes are.
+        with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
             warnings.simplefilter("always")
             model.fit(codes, labels)
         if not any(issubclass(warning.category, ConvergenceWarning) for warning in caught):

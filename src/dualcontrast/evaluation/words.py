@@ -45,24 +45,19 @@ def overall(evaluation: dict[str, Any]) -> tuple[Level, str]:
         leaks.append("z still tells what belongs to c")
     if "poor" in [level[key] for key in C_MOVES]:
         leaks.append("c still changes with the state of the image")
-    weak = [
-        letter
-        for letter, keys in {
-            "c": ("d_score.content.from_content", "diagnostics.swap_consistency.content"),
-            "z": (
-                "d_score.transformation.from_transformation",
-                "diagnostics.swap_consistency.transformation",
-            ),
-        }.items()
-        if "poor" in [level[key] for key in keys]
-    ]
     if leaks:
         return "fair", f"The codes are separated only in part: {'; '.join(leaks)}."
-    if weak:
-        return (
-            "fair",
-            f"Both codes are alive and little leaks between them, but {' and '.join(weak)} carries little.",
+    weak = [
+        f"{LETTER[code]} {complaint}"
+        for key, complaint in (
+            ("d_score.{0}.from_{0}", "tells little of its labels"),
+            ("diagnostics.swap_consistency.{0}", "is not drawn faithfully by the decoder"),
         )
+        for code in CODES
+        if level[key.format(code)] == "poor"
+    ]
+    if weak:
+        return "fair", f"Both codes are alive and little leaks between them, but {' and '.join(weak)}."
     if "fair" in level.values() or "poor" in level.values():
         return (
             "good",

@@ -11,6 +11,7 @@ from dualcontrast.figures.style import (
     INK,
     LARGE,
     TRANSFORMATION,
+    add_panel,
     as_pictures,
     display_limits,
     mosaic,
@@ -64,19 +65,21 @@ def transfer_figure(originals: np.ndarray, grid: np.ndarray) -> Figure:
     limits = display_limits(originals)
     sources = as_pictures(originals, limits)
     cells = as_pictures(grid.reshape(count * count, *grid.shape[2:]), limits)
-    side = min(9.0, 1.6 + 0.75 * count)
-    aspect = sources.shape[1] / sources.shape[2]
-    figure = new_figure(side, side * (aspect * count + 1.3) / (count + 1.3), "tight")
-    axes = figure.subplots(
-        2, 2, width_ratios=(1, count * 1.06), height_ratios=(1, count * 1.06), squeeze=False
-    )
-    axes[0, 0].axis("off")
-    show_sheet(axes[0, 1], mosaic(sources, count))
-    show_sheet(axes[1, 0], mosaic(sources, 1))
-    show_sheet(axes[1, 1], mosaic(cells, count))
-    axes[0, 1].set_title("content of …", color=CONTENT, fontsize=LARGE, fontweight="bold")
-    axes[1, 0].set_ylabel("transformation of …", color=TRANSFORMATION, fontsize=LARGE, fontweight="bold")
-    for spine in axes[1, 1].spines.values():
+    top_sheet, side_sheet, sheet = mosaic(sources, count), mosaic(sources, 1), mosaic(cells, count)
+    height, width = sources.shape[1:3]
+    # Inches a pixel, one for margins and grid, so that their pictures are in line.
+    scale = min(9.0, 1.6 + 0.75 * count) / (sheet.shape[1] + 1.25 * width)
+    names, rim = 0.4, 0.05
+    left, top = names + scale * 1.25 * width, names + scale * 1.25 * height
+    figure = new_figure(left + scale * sheet.shape[1] + rim, top + scale * sheet.shape[0] + rim, "by hand")
+    above = add_panel(figure, left, names, scale * sheet.shape[1], scale * height)
+    beside = add_panel(figure, names, top, scale * width, scale * sheet.shape[0])
+    inside = add_panel(figure, left, top, scale * sheet.shape[1], scale * sheet.shape[0])
+    for axes, pictures in ((above, top_sheet), (beside, side_sheet), (inside, sheet)):
+        show_sheet(axes, pictures)
+    above.set_title("content of …", color=CONTENT, fontsize=LARGE, fontweight="bold")
+    beside.set_ylabel("transformation of …", color=TRANSFORMATION, fontsize=LARGE, fontweight="bold")
+    for spine in inside.spines.values():
         spine.set_visible(True)
         spine.set_color(INK)
         spine.set_linewidth(0.8)
