@@ -23,7 +23,7 @@ demo: .venv/installed
 	$(BIN)/dualcontrast demo --overwrite
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/installed-lint .venv/installed-test
 	$(BIN)/ruff check .

@@ -1,5 +1,11 @@
 """Small images that every test may train on."""
 
+import os
+
+# One thread each, here and in the programs that tests start: several test processes share the cores, and the
+# number of threads changes the order of sums, so tests that compare bits fix it. Before NumPy is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +13,6 @@ import torch
 from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.labels import Factor, LabelTable
 
-# The machine's thread count changes the order of sums; tests that compare bits fix it.
 torch.set_num_threads(1)
 
 
