@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import bar_source
 from dualcontrast.errors import DataError
 from dualcontrast.methods.registry import all_methods
 from dualcontrast.model import Model
 from dualcontrast.networks import SMALLEST_IMAGE
 from dualcontrast.training.loop import Checkpointing, Stopped
+from toy_images import bar_source
 
 SHAPES = {2: (16, 16), 3: (16, 16, 16)}
 CASES = [

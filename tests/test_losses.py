@@ -92,14 +92,21 @@ def test_kernel_alignment_is_zero_for_independent_codes_and_large_for_dependent_
 
 
 def test_kernel_alignment_sees_a_faint_trace():
-    """Codes are standardised, so scaling a dependent dimension down does not hide it."""
+    """Codes are whitened, so neither scale nor correlation hides a dependent direction."""
     c = torch.tensor(random_codes(400, 5))
     z = torch.tensor(random_codes(400, 2, seed=1))
-    faint = torch.cat((z[:, :1], 1e-3 * c[:, :1]), dim=1)
     strong = torch.cat((z[:, :1], c[:, :1]), dim=1)
-    assert_allclose(
-        losses.kernel_alignment(c, faint).item(), losses.kernel_alignment(c, strong).item(), rtol=1e-2
-    )
+    faint = torch.cat((z[:, :1], z[:, :1] + 0.1 * c[:, :1]), dim=1)
+    assert_allclose(losses.kernel_alignment(c, faint), losses.kernel_alignment(c, strong), rtol=0.1)
+
+
+def test_whitened_codes_have_unit_covariance():
+    codes = torch.tensor(random_codes(50, 4) @ random_codes(4, 4, seed=1) + 3)
+    white = losses.whiten(codes, shrinkage=0)
+    assert_allclose(np.cov(white.numpy().T), np.eye(4), atol=1e-4)
+    assert_allclose(white.mean(0).numpy(), 0, atol=1e-12)
+    # Fewer codes than dimensions.
+    assert torch.isfinite(losses.whiten(torch.tensor(random_codes(4, 9)))).all()
 
 
 @pytest.mark.parametrize("name", ["cosine_distance", "cosine_similarity", "kernel_alignment"])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import bar_source, bars
 from dualcontrast import Codes, DualContrast, Model
 from dualcontrast.errors import DataError, RunError, SettingError
+from toy_images import bar_source, bars
 
 SMALL = {"epochs": 1, "batch_size": 20, "device": "cpu", "progress": False}
 

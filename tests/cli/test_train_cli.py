@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import bars
 from dualcontrast import Codes, Model, RunFolder
 from dualcontrast.cli import main
+from toy_images import bars
 
 SMALL = ["--epochs", "2", "--batch-size", "20", "--device", "cpu", "--no-progress"]
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from blobs import Blobs, DeadTransformation, DeafDecoder, Leaky, Mute, Tripod, blob_factors, draw_blobs
 
+from blobs import Blobs, DeadTransformation, DeafDecoder, Leaky, Mute, Tripod, blob_factors, draw_blobs
 from dualcontrast.evaluation.activity import activity, collapse
 from dualcontrast.evaluation.diagnostics import diagnostics, image_limit
 from dualcontrast.evaluation.rotation import relative_movement, rotation_targets

@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from blobs import DeadTransformation, Leaky, Mute, blob_source, make_run
 
+from blobs import DeadTransformation, Leaky, Mute, blob_source, make_run
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.data.split import Split
 from dualcontrast.errors import DataError, RunError

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from blobs import Blobs, blob_factors, draw_blobs
 
+from blobs import Blobs, blob_factors, draw_blobs
 from dualcontrast.figures.embeddings import Colouring, cluster_colouring, embedding_figure
 from dualcontrast.figures.loss_curves import loss_figure, smooth
 from dualcontrast.figures.reconstructions import reconstruction_figure

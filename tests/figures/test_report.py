@@ -3,8 +3,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from blobs import Mute, blob_source, make_run
 
+from blobs import Mute, blob_source, make_run
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run

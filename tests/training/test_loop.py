@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import bar_source
 from dualcontrast.errors import DataError, RunError
 from dualcontrast.methods.base import Recipe
 from dualcontrast.model import Model
@@ -17,6 +16,7 @@ from dualcontrast.training.batches import Batches
 from dualcontrast.training.checkpoint import load_checkpoint, save_checkpoint
 from dualcontrast.training.loop import Checkpointing
 from dualcontrast.training.schedule import learning_rate
+from toy_images import bar_source
 
 
 def test_step_schedule():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conftest import bars
+from toy_images import bars
 
 OPTIONS = ["--epochs", "4", "--batch-size", "4", "--device", "cpu", "--no-evaluate", "--no-progress"]
 

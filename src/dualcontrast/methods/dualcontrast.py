@@ -123,6 +123,7 @@ DEFAULT = Preset(
             con_z_negative=0.3,
             con_c_exchanged=0.3,
             independence=2.0,
+            rotation=0.1,
         ),
         width=2,
         normalisation="batch",
