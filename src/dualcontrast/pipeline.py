@@ -162,14 +162,37 @@ def finish(run: RunFolder, *, device: str = "auto", progress: bool = True) -> No
     progress : bool
         Show progress bars on standard error.
     """
-    split = run.split
-    if not (run.path / CODES).exists():
-        source = SubsetSource(run.open_source(), np.concatenate((split.train, split.test)))
-        run.load_model(device, progress).encode(source).save(run.path / CODES)
+    encode_run(run, device=device, progress=progress)
     if not (run.path / EVALUATION).exists():
         evaluate_run(run, seed=run.config["seed"], device=device)
     if not (run.path / REPORT).exists():
         write_report(run, device=device)
+
+
+def encode_run(run: RunFolder, *, device: str = "auto", progress: bool = True) -> None:
+    """Encode all images of a run, train and test, into its `codes.npz`, unless that is done already.
+
+    Parameters
+    ----------
+    run : RunFolder
+        A trained run.
+    device : str
+        See `Model`.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Raises
+    ------
+    RunError
+        When the run is not trained.
+    DataError
+        When its images are no longer where they were.
+    """
+    if (run.path / CODES).exists():
+        return
+    split = run.split
+    source = SubsetSource(run.open_source(), np.concatenate((split.train, split.test)))
+    run.load_model(device, progress).encode(source).save(run.path / CODES)
 
 
 def encode(

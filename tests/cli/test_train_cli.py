@@ -94,6 +94,15 @@ def test_options_from_a_file_are_overridden_by_flags(folder, tmp_path):
     assert config["settings"]["weights"]["con_z_negative"] == 1
 
 
+def test_a_run_that_was_only_trained_is_encoded_when_it_is_evaluated(folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    run_cli("train", folder, "--output", run, *SMALL, "--no-evaluate")
+    assert not (run / "codes.npz").exists()
+    run_cli("evaluate", run, "--device", "cpu")
+    assert len(RunFolder.open(run).codes.ids) == 60
+    assert (run / "evaluation.json").exists()
+
+
 def test_a_finished_run_is_not_overwritten_unless_asked(folder, tmp_path, capsys):
     run = tmp_path / "run"
     train = ["train", folder, "--output", run, *SMALL, "--no-evaluate"]

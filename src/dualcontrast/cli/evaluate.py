@@ -46,6 +46,7 @@ def evaluate(
     from dualcontrast.cli.results import labels_of, print_evaluation
     from dualcontrast.errors import RunError
     from dualcontrast.evaluation.evaluate import evaluate_run
+    from dualcontrast.pipeline import encode_run
     from dualcontrast.run_folder import EVALUATION, RunFolder
 
     folder = RunFolder.open(run)
@@ -54,6 +55,7 @@ def evaluate(
             raise RunError(f"{folder.path}: is evaluated already; add --overwrite to use these labels")
         evaluation = folder.evaluation
     else:
+        encode_run(folder, device=device)
         evaluation = evaluate_run(
             folder, labels_of(folder, labels), seed=seed, overwrite=overwrite, device=device
         )

@@ -37,8 +37,10 @@ def report(
     """
     from dualcontrast.cli.results import labels_of
     from dualcontrast.figures.report import write_report
+    from dualcontrast.pipeline import encode_run
     from dualcontrast.run_folder import RunFolder
 
     folder = RunFolder.open(run)
+    encode_run(folder, device=device)
     path = write_report(folder, labels_of(folder, labels), seed=seed, overwrite=overwrite, device=device)
     print(path)
