@@ -26,13 +26,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "rotations only": {"views": {"scale": 0, "shear": 0, "shift": 0, "elastic": 0}},
     "no elastic warps": {"views": {"elastic": 0}},
     "no independence term": {"weights": {"independence": 0}},
+    "no rotation term": {"weights": {"rotation": 0}},
     "one negative an image (equation 3)": {"content_contrast": "pair"},
     "each image from its own content": {"exchange_content": False},
     "positive pairs of z from one draw": {
         "positive_z_pair": "one_draw",
         "weights": {"con_c_exchanged": 0},
     },
-    "no normalisation but the paper's": {"normalisation": "paper"},
+    "no normalisation but the paper's": {"layer_normalisation": "paper"},
     "encoder of the paper's width": {"width": 1},
 }
 

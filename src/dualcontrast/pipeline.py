@@ -117,6 +117,10 @@ def train(
         model, source = _continue(run, data, given, dict(changes or {}), device, progress)
     else:
         run.check_free(overwrite)
+        misplaced = {"seed", "device", "precision", "normalisation", "progress"} & set(changes or {})
+        if misplaced:
+            name = min(misplaced)
+            raise SettingError(f"'{name}' is not a setting of a method; give it as --{name}")
         # Building the model checks every setting before any image is read.
         model = Model(
             method,

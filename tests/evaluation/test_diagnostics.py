@@ -171,6 +171,14 @@ def test_active_dimensions_by_hand(rng):
     assert found.effective == pytest.approx(1, abs=0.01)
 
 
+def test_a_code_of_small_scale_is_active_when_its_posterior_is_narrower_still(rng):
+    # By hand: of the variance that the posterior draws, 0.004 / (0.004 + 1e-6) lies between the images.
+    mean = torch.from_numpy(rng.normal(size=(500, 2)) * 0.004**0.5)
+    narrow, wide = torch.full((500, 2), 1e-6).log(), torch.full((500, 2), 0.5).log()
+    assert activity(Posterior(mean, narrow)).by_variance == 2
+    assert activity(Posterior(mean, wide)).by_variance == 0
+
+
 def test_effective_dimensions_count_equal_shares():
     codes = torch.from_numpy(np.random.default_rng(0).normal(size=(5000, 3)) * [1, 1, 0])
     assert activity(Posterior(codes)).effective == pytest.approx(2, abs=0.01)

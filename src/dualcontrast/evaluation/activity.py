@@ -7,7 +7,7 @@ import torch
 
 from dualcontrast.methods.base import Posterior
 
-ACTIVE_VARIANCE = 0.01
+ACTIVE_SHARE = 0.01
 ACTIVE_KL = 0.05
 LEAST_DECODER_USE = 0.01
 
@@ -19,9 +19,11 @@ class Activity:
     Attributes
     ----------
     by_variance : int
-        Dimensions whose posterior mean varies over the images with a variance above 0.01 (Burda et al. 2016).
-        Codes without a posterior have no natural scale; there a dimension counts when it has more than 0.01
-        of the variance of the liveliest one.
+        Dimensions whose posterior mean varies over the images with more than 0.01 of the variance of all that
+        the posterior draws, var(mean) + mean of the posterior variance. That sum is about 1 where the KL term
+        is obeyed, which makes this the rule of Burda et al. (2016); where the KL term is weak a code may be
+        alive on a smaller scale. Codes without a posterior have no scale of their own; there a dimension
+        counts when it has more than 0.01 of the variance of the liveliest one.
     by_kl : int or None
         Dimensions whose mean KL divergence from the prior is above 0.05 nats; None without a posterior.
     effective : float
@@ -41,10 +43,10 @@ def activity(posterior: Posterior) -> Activity:
     mean = posterior.mean.double()
     variance = mean.var(dim=0, correction=0)
     if posterior.log_variance is None:
-        threshold = max(ACTIVE_VARIANCE * float(variance.max()), 1e-12)
+        scale = variance.max()
         by_kl = None
     else:
-        threshold = ACTIVE_VARIANCE
+        scale = variance + posterior.log_variance.double().exp().mean(dim=0)
         log_variance = posterior.log_variance.double()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(dim=0)
         by_kl = int((kl > ACTIVE_KL).sum())
@@ -53,7 +55,8 @@ def activity(posterior: Posterior) -> Activity:
     )
     total = float(eigenvalues.sum())
     effective = total**2 / float(eigenvalues.square().sum()) if total > 1e-12 else 0.0
-    return Activity(int((variance > threshold).sum()), by_kl, float(np.round(effective, 6)), len(variance))
+    active = variance > (ACTIVE_SHARE * scale).clamp(min=1e-12)
+    return Activity(int(active.sum()), by_kl, float(np.round(effective, 6)), len(variance))
 
 
 @dataclass(frozen=True)

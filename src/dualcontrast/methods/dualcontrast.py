@@ -53,7 +53,7 @@ class DualContrastConfig:
         between an image and its view from their two z.
     width : int
         Multiplies the channels of the paper's encoder.
-    normalisation : {'paper', 'batch'}
+    layer_normalisation : {'paper', 'batch'}
         `paper`: instance normalisation in 2-D, none in 3-D. `batch`: batch normalisation in the encoder,
         hidden heads, and codes that are centred and scaled over the batch. Without it the codes of volumes
         start parallel, where |cos| has no gradient.
@@ -84,7 +84,7 @@ class DualContrastConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
     weights: Weights = field(default_factory=Weights)
     width: Annotated[int, Field(ge=1, le=16)] = 1
-    normalisation: Literal["paper", "batch"] = "paper"
+    layer_normalisation: Literal["paper", "batch"] = "paper"
     reconstruct_views: bool = False
     exchange_content: bool = False
     content_contrast: Literal["pair", "batch"] = "pair"
@@ -126,7 +126,7 @@ DEFAULT = Preset(
             rotation=0.1,
         ),
         width=2,
-        normalisation="batch",
+        layer_normalisation="batch",
         reconstruct_views=True,
         exchange_content=True,
         content_contrast="batch",
@@ -143,7 +143,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...]) -> None:
         super().__init__()
-        batch = config.normalisation == "batch"
+        batch = config.layer_normalisation == "batch"
         plain = "instance" if len(image_shape) == 3 else "none"
         self.features = paper_encoder(image_shape, "batch" if batch else plain, config.width)
         size = feature_count(self.features, image_shape)
