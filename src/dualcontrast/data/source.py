@@ -28,6 +28,8 @@ class ImageSource(ABC):
         Labels and metadata by particle id.
     fixed_split : dict of str to numpy.ndarray, or None
         Ids of a published split (`train` and `test`), where the data set has one.
+    voxel_size : float or None
+        Edge of a voxel in Å, the same for every image; None where it is not known.
     """
 
     location: str
@@ -36,6 +38,7 @@ class ImageSource(ABC):
     image_shape: tuple[int, ...]
     labels: LabelTable | None = None
     fixed_split: dict[str, np.ndarray] | None = None
+    voxel_size: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,4 +68,25 @@ class ImageSource(ABC):
     @property
     def stored_range(self) -> tuple[float, float] | None:
         """Lowest and highest value that `read` can return, where the stored type bounds them."""
+        return None
+
+    def read_wedges(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Read how much of every Fourier component of some volumes was measured.
+
+        Parameters
+        ----------
+        indices : sequence of int, shape (n,)
+            Positions in `ids`, in any order.
+
+        Returns
+        -------
+        numpy.ndarray or None, float32, shape (n, D, H, W // 2 + 1)
+            Weights in [0, 1] in the layout of `numpy.fft.rfftn` (zero frequency first): 0 in a missing wedge,
+            1 where everything was measured. None where the source does not know them.
+
+        Raises
+        ------
+        DataError
+            When a file of weights cannot be read or does not fit the volumes.
+        """
         return None

@@ -33,6 +33,7 @@ class SubsetSource(ImageSource):
         self.location = source.location
         self.stored_type = source.stored_type
         self.image_shape = source.image_shape
+        self.voxel_size = source.voxel_size
         check_unique(self.ids, source.location)
         if not len(self.ids):
             raise DataError(f"{source.location}: a subset without images; choose at least one")
@@ -48,6 +49,10 @@ class SubsetSource(ImageSource):
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Read images as float32, shape (n, C, *spatial); see `ImageSource.read`."""
         return self._source.read(self._positions[np.asarray(indices, dtype=np.int64)])
+
+    def read_wedges(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Read Fourier weights; see `ImageSource.read_wedges`."""
+        return self._source.read_wedges(self._positions[np.asarray(indices, dtype=np.int64)])
 
     @property
     def stored_range(self) -> tuple[float, float] | None:
