@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualcontrast import losses
-from dualcontrast.methods.base import Posterior, Preset
+from dualcontrast.methods.base import Batch, Posterior, Preset
 from dualcontrast.methods.dualcontrast import (
     DEFAULT,
     PAPER,
@@ -48,7 +48,7 @@ def images(count: int = 12) -> torch.Tensor:
 def all_terms(method: DualContrastMethod, batch: torch.Tensor) -> dict[str, torch.Tensor]:
     terms = {}
     for phase in method.phases():
-        terms |= method.losses(batch, torch_stream(0, "step"), phase.name, 0.0)
+        terms |= method.losses(Batch(batch), torch_stream(0, "step"), phase.name, 0.0)
     return terms
 
 
@@ -60,7 +60,7 @@ def test_the_presets_from_the_paper_have_its_terms(preset):
 def test_the_terms_of_the_paper_are_its_equations():
     """Equations 2 to 4, from the pieces, with the same random draws."""
     method, batch = method_of(PAPER.config), images()
-    terms = method.losses(batch, torch_stream(0, "step"), "all", 0.0)
+    terms = method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
 
     draws = torch_stream(0, "step")
     views, _ = random_view(batch, PAPER.config.views, draws)
@@ -109,7 +109,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
     method.zero_grad()
     terms = {}
     for phase in method.phases():
-        terms = method.losses(images(), torch_stream(0, "step"), phase.name, 0.0)
+        terms = method.losses(Batch(images()), torch_stream(0, "step"), phase.name, 0.0)
         if term in terms:
             terms[term].backward(inputs=phase.parameters)
     return {
@@ -177,7 +177,7 @@ def test_exchanged_content_is_that_of_the_other_view():
         for head in (method.encoder.content_log_variance, method.encoder.transformation_log_variance):
             head.weight.zero_()
             head.bias.fill_(-40)
-        method.losses(batch, torch_stream(0, "step"), "all", 0.0)
+        method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
         expected = torch.cat((method.encode(views).content.mean, method.encode(batch).content.mean))
     assert torch.allclose(seen[0], expected, atol=1e-4)
 
@@ -221,5 +221,5 @@ def test_any_image_shape_and_batch_size(height, width, count, preset):
     method = build_method(DualContrastMethod, config, (1, height, width), True, seed=0)
     batch = torch.rand(count, 1, height, width)
     for phase in method.phases():
-        terms = method.losses(batch, torch_stream(0, "step"), phase.name, 0.0)
+        terms = method.losses(Batch(batch), torch_stream(0, "step"), phase.name, 0.0)
         assert np.isfinite([value.item() for value in terms.values()]).all()

@@ -59,7 +59,7 @@ def test_streamed_batches_equal_resident_ones(monkeypatch):
     monkeypatch.setattr(batches_module, "RESIDENT_BYTES", 0)
     streamed = list(make_batches(23, 5).from_step(3, 12))
     assert len(resident) == len(streamed) == 9
-    assert all(torch.equal(a, b) for a, b in zip(resident, streamed, strict=True))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(resident, streamed, strict=True))
 
 
 def test_fewer_images_than_a_batch():

@@ -54,6 +54,22 @@ class Encoding(NamedTuple):
     transformation: Posterior
 
 
+class Batch(NamedTuple):
+    """Prepared images of one training step.
+
+    Attributes
+    ----------
+    images : Tensor, shape (N, C, *spatial)
+        As `Preparation.apply` returns them.
+    wedges : Tensor or None, shape (N, D, H, W // 2 + 1)
+        How much of every Fourier component of a volume was measured, in the layout of `torch.fft.rfftn`
+        (see `ImageSource.read_wedges`); None where everything was, or nothing is known.
+    """
+
+    images: Tensor
+    wedges: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a method is optimised; every method brings its published one.
@@ -162,14 +178,14 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, images: Tensor, generator: torch.Generator, phase: str, progress: float
+        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
     ) -> dict[str, Tensor]:
         """Compute the named, unweighted terms that one phase minimises.
 
         Parameters
         ----------
-        images : Tensor, shape (N, C, *spatial)
-            A prepared batch.
+        batch : Batch
+            Prepared images.
         generator : torch.Generator
             The only source of randomness that a method may use; lives on the images' device.
         phase : str

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses
-from dualcontrast.methods.base import Encoding, Method, Phase, Posterior, Preset, Recipe
+from dualcontrast.methods.base import Batch, Encoding, Method, Phase, Posterior, Preset, Recipe
 from dualcontrast.networks import FullyConnectedDecoder, feature_count, paper_encoder
 from dualcontrast.views import ViewConfig, random_view
 
@@ -231,13 +231,14 @@ class DualContrastMethod(Method):
         return weights
 
     def losses(
-        self, images: Tensor, generator: torch.Generator, phase: str, progress: float
+        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
     ) -> dict[str, Tensor]:
         """Compute the terms of equations 2 to 4; see the base class for the parameters."""
         if phase == "positive_z":
             assert self._codes_of_batch is not None, "the phase 'all' comes first"
             return self._decoded_pairs(*self._codes_of_batch, generator)
 
+        images = batch.images
         weights, count = self.config.weights, len(images)
         views, angles = random_view(images, self.config.views, generator)
         both = torch.cat((images, views))

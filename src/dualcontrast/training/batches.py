@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError
+from dualcontrast.methods.base import Batch
 from dualcontrast.prepare import Preparation
 from dualcontrast.random_streams import numpy_stream
 
@@ -19,6 +20,12 @@ READ_AHEAD = 4
 def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor:
     """Read images and prepare them, shape (n, C, *spatial), on the CPU."""
     return preparation.apply(torch.from_numpy(source.read(rows)))
+
+
+def read_wedges(source: ImageSource, rows: np.ndarray) -> Tensor | None:
+    """Read the Fourier weights of volumes, shape (n, D, H, W // 2 + 1); None where there are none."""
+    wedges = source.read_wedges(rows)
+    return None if wedges is None else torch.tensor(wedges)
 
 
 def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
@@ -72,9 +79,9 @@ class Batches:
         self._seed, self._device = seed, device
         self.per_epoch = -(-len(rows) // batch_size)
         self._order: tuple[int, list[np.ndarray]] | None = None
-        self._resident: Tensor | None = None
+        self._resident: Batch | None = None
         if len(rows) * int(np.prod(source.image_shape)) * 4 <= RESIDENT_BYTES:
-            self._resident = read_prepared(source, preparation, rows).to(device)
+            self._resident = _on_device(self._read(np.arange(len(rows))), device)
 
     def places(self, step: int) -> np.ndarray:
         """Return the places in the training set of the images of one step."""
@@ -84,11 +91,13 @@ class Batches:
             self._order = (epoch, np.array_split(order, self.per_epoch))
         return self._order[1][within]
 
-    def from_step(self, first: int, end: int) -> Iterator[Tensor]:
+    def from_step(self, first: int, end: int) -> Iterator[Batch]:
         """Yield the batches of the steps `first` to `end - 1`."""
         if self._resident is not None:
             for step in range(first, end):
-                yield self._resident[torch.from_numpy(self.places(step)).to(self._device)]
+                places = torch.from_numpy(self.places(step)).to(self._device)
+                images, wedges = self._resident
+                yield Batch(images[places], None if wedges is None else wedges[places])
             return
         # Reading is file input and NumPy copies, which leave Python's lock to the training thread.
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -100,7 +109,16 @@ class Batches:
                 batch = ahead.pop(0).result()
                 if step + READ_AHEAD < end:
                     ahead.append(reader.submit(self._read, self.places(step + READ_AHEAD)))
-                yield batch.to(self._device, non_blocking=True)
+                yield _on_device(batch, self._device)
 
-    def _read(self, places: np.ndarray) -> Tensor:
-        return read_prepared(self._source, self._preparation, self._rows[places])
+    def _read(self, places: np.ndarray) -> Batch:
+        rows = self._rows[places]
+        return Batch(read_prepared(self._source, self._preparation, rows), read_wedges(self._source, rows))
+
+
+def _on_device(batch: Batch, device: torch.device) -> Batch:
+    images, wedges = batch
+    return Batch(
+        images.to(device, non_blocking=True),
+        None if wedges is None else wedges.to(device, non_blocking=True),
+    )

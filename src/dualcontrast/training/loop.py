@@ -129,11 +129,11 @@ def train(
 
     logged_at = kept_at = time.monotonic()
     with stop_between_steps() as stop:
-        for step, images in enumerate(batches.from_step(start, total), start):
+        for step, batch in enumerate(batches.from_step(start, total), start):
             generator = torch_stream(seed, "step", step, device=fabric.device)
             weights = method.weights(step / total)
             for phase, optimiser in zip(phases, optimisers, strict=True):
-                terms = model.losses(images, generator, phase.name, step / total)
+                terms = model.losses(batch, generator, phase.name, step / total)
                 loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
                 for group in optimiser.param_groups:
                     group["lr"] = phase.learning_rate_scale * learning_rate(recipe, step, batches.per_epoch)
@@ -144,7 +144,7 @@ def train(
                     sums[name] = (
                         value.detach() + sums[name].to(value.device) if name in sums else value.detach()
                     )
-            images_seen, steps_seen = images_seen + len(images), steps_seen + 1
+            images_seen, steps_seen = images_seen + len(batch.images), steps_seen + 1
             done = step + 1
             if done % LOG_EVERY == 0 or done % batches.per_epoch == 0:
                 # Reading the sums waits for the device, so it happens here only.
