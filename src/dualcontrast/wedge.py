@@ -1,0 +1,94 @@
+"""The missing wedge of a tilt series: which frequencies of a subtomogram were measured.
+
+A tilt series turns the sample about the y axis, and the beam runs along z at 0 degrees. Each tilt measures
+one plane of the sample's Fourier transform, and all planes contain the tilt axis. Tilts from `tilt_min` to
+`tilt_max` leave a wedge along z without data.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dualcontrast.errors import SettingError
+
+
+def tilt_wedge(
+    box_shape: tuple[int, int, int], tilt_min: float, tilt_max: float, *, edge: float = 0.0
+) -> Tensor:
+    """Mark the frequencies that a tilt series measures.
+
+    Parameters
+    ----------
+    box_shape : tuple of int
+        Shape (D, H, W) of the volumes, that is (z, y, x), in voxels.
+    tilt_min, tilt_max : float
+        First and last tilt in degrees, between -90 and 90. The tilt axis is y. A tilt by +t turns the sample
+        right-handed about +y, as in RELION 5 (`rlnTomoYTilt`), so its plane holds the frequencies with
+        kz / kx = tan(t).
+    edge : float
+        Width in degrees of a soft edge (a raised cosine) outside the measured range; 0 gives 0 and 1 only.
+
+    Returns
+    -------
+    Tensor of shape (D, H, W // 2 + 1), float32
+        1 where the frequency was measured, 0 in the missing wedge, in the layout of `torch.fft.rfftn` (not
+        shifted). The tilt axis itself, with the zero frequency, is always measured.
+
+    Raises
+    ------
+    SettingError
+        For a range that is empty or goes beyond ±90 degrees.
+    """
+    if not -90 <= tilt_min < tilt_max <= 90:
+        raise SettingError(
+            f"tilt range {tilt_min:g} to {tilt_max:g} degrees: "
+            "give two angles from -90 to 90, the smaller first"
+        )
+    if edge < 0:
+        raise SettingError(f"soft edge of the wedge: {edge:g} degrees is negative")
+    depth, height, width = box_shape
+    kz = torch.fft.fftfreq(depth, dtype=torch.float64)[:, None]
+    kx = torch.fft.rfftfreq(width, dtype=torch.float64)[None, :]
+    measured = _measured(kz, kx, tilt_min, tilt_max, edge)
+    # The highest frequency of an even box stands for both of its signs: it counts where both were measured,
+    # so that the spectrum keeps its symmetry when the range is lopsided.
+    mirrored = torch.minimum(measured, _measured(-kz, kx, tilt_min, tilt_max, edge))
+    if depth % 2 == 0:
+        measured[depth // 2] = mirrored[depth // 2]
+    if width % 2 == 0:
+        measured[:, -1] = mirrored[:, -1]
+    return measured.float()[:, None, :].expand(depth, height, width // 2 + 1).contiguous()
+
+
+def apply_wedge(volumes: Tensor, wedge: Tensor) -> Tensor:
+    """Multiply the Fourier transforms of volumes by a wedge or by any other Fourier weights.
+
+    Parameters
+    ----------
+    volumes : Tensor of shape (N, C, D, H, W)
+        Real volumes. Half precision is transformed in single precision and given back as it came.
+    wedge : Tensor of shape (N, D, H, W // 2 + 1) or (1, D, H, W // 2 + 1)
+        Weights in the layout of `torch.fft.rfftn`, one for each volume or one for all.
+
+    Returns
+    -------
+    Tensor of shape (N, C, D, H, W)
+    """
+    exact = volumes if volumes.dtype in (torch.float32, torch.float64) else volumes.float()
+    spectrum = torch.fft.rfftn(exact, dim=(-3, -2, -1)) * wedge.to(exact)[:, None]
+    return torch.fft.irfftn(spectrum, s=exact.shape[-3:], dim=(-3, -2, -1)).to(volumes.dtype)
+
+
+def _measured(kz: Tensor, kx: Tensor, tilt_min: float, tilt_max: float, edge: float) -> Tensor:
+    """Give 1 within the tilts, 0 outside, for frequencies with kx >= 0 (which have every direction once)."""
+    angle = torch.rad2deg(torch.atan2(kz, kx))
+    # Rounding must not decide about a frequency that lies on the border, as at 45 degrees.
+    outside = torch.maximum(tilt_min - angle, angle - tilt_max) - 1e-9
+    # On kx = 0, +90 and -90 degrees are one direction.
+    vertical = (kx == 0) & (kz != 0)
+    outside = torch.where(vertical, min(tilt_min + 90, 90 - tilt_max), outside)
+    outside = torch.where((kx == 0) & (kz == 0), 0.0, outside)
+    if edge == 0:
+        return (outside <= 0).to(torch.float64)
+    return 0.5 + 0.5 * torch.cos(math.pi * (outside / edge).clamp(0, 1))
