@@ -50,9 +50,9 @@ def with_bugs(bugs: list[str]) -> type[DualContrastMethod]:
                 self.decoder.from_transformation = self.decoder.from_content
 
         def _variational_terms(
-            self, both: Tensor, encoding: Encoding, generator: torch.Generator
+            self, both: Tensor, measured: Tensor | None, encoding: Encoding, generator: torch.Generator
         ) -> dict[str, Tensor]:
-            terms = super()._variational_terms(both, encoding, generator)
+            terms = super()._variational_terms(both, measured, encoding, generator)
             if "kl" in bugs:
                 pixels = both[0].numel()
                 for name, posterior in encoding._asdict().items():

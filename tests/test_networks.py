@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualcontrast.errors import DataError
-from dualcontrast.networks import FullyConnectedDecoder, check_image_shape, feature_count, paper_encoder
+from dualcontrast.networks import (
+    ConvolutionalDecoder,
+    FullyConnectedDecoder,
+    check_image_shape,
+    feature_count,
+    paper_encoder,
+)
 
 
 def channels(encoder: torch.nn.Module) -> list[int]:
@@ -45,6 +51,26 @@ def test_any_three_dimensional_shape(spatial):
     shape = (1, *spatial)
     encoder = paper_encoder(shape, "none")
     assert encoder(torch.rand(2, *shape)).shape == (2, feature_count(encoder, shape))
+
+
+@given(st.lists(st.integers(16, 70), min_size=2, max_size=3), st.sampled_from([1, 3]))
+@settings(max_examples=15, deadline=None)
+def test_the_convolutional_decoder_draws_any_shape(spatial, colours):
+    if len(spatial) == 3:
+        spatial = [16 + length % 20 for length in spatial]
+    shape = (colours, *spatial)
+    images = ConvolutionalDecoder(3, 2, shape, bounded=True)(torch.randn(2, 3), torch.randn(2, 2))
+    assert images.shape == (2, *shape)
+    assert images.min() >= 0 and images.max() <= 1
+
+
+def test_the_convolutional_decoder_is_small():
+    """Its docstring says 1/33 of the weights of the paper's at 32³."""
+    sizes = [
+        sum(parameter.numel() for parameter in decoder(50, 50, (1, 32, 32, 32), False).parameters())
+        for decoder in (FullyConnectedDecoder, ConvolutionalDecoder)
+    ]
+    assert sizes[0] / sizes[1] > 30
 
 
 def test_standardised_images_are_not_bounded():

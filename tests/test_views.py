@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from scipy import ndimage
+from scipy import ndimage, stats
 from scipy.spatial.transform import Rotation
 
-from dualcontrast.views import ViewConfig, random_view, rotate, rotation_matrices, sample
+from dualcontrast.views import (
+    ViewConfig,
+    random_view,
+    rotate,
+    rotation_matrices,
+    sample,
+    uniform_rotation_vectors,
+)
+from dualcontrast.wedge import apply_wedge, tilt_wedge
 
 
 def blob(position: tuple[float, ...], shape: tuple[int, ...], width: float = 2.0) -> torch.Tensor:
@@ -63,23 +71,23 @@ def test_shift_is_a_fraction_of_the_width():
 def test_no_change_gives_the_image_back():
     image = torch.rand(3, 1, 20, 20)
     config = ViewConfig(max_angle=0.0)
-    views, angles = random_view(image, config, torch.Generator().manual_seed(0))
+    views, angles, _ = random_view(image, config, torch.Generator().manual_seed(0))
     assert_allclose(views.numpy(), image.numpy(), atol=1e-5)
     assert (angles == 0).all()
 
 
 def test_angles_are_uniform_and_differ_within_the_batch():
     images = torch.zeros(4000, 1, 16, 16)
-    _, angles = random_view(images, ViewConfig(max_angle=90.0), torch.Generator().manual_seed(0))
+    _, angles, _ = random_view(images, ViewConfig(max_angle=90.0), torch.Generator().manual_seed(0))
     assert angles.min() < -89 and angles.max() > 89
     assert angles.mean().abs() < 3 and abs(angles.std().item() - 180 / math.sqrt(12)) < 2
-    _, one = random_view(images, ViewConfig(one_angle_per_batch=True), torch.Generator().manual_seed(0))
+    _, one, _ = random_view(images, ViewConfig(one_angle_per_batch=True), torch.Generator().manual_seed(0))
     assert len(one.unique()) == 1
 
 
 def test_the_reported_angle_is_the_angle_applied():
     images = torch.rand(5, 1, 24, 24)
-    views, angles = random_view(images, ViewConfig(), torch.Generator().manual_seed(3))
+    views, angles, _ = random_view(images, ViewConfig(), torch.Generator().manual_seed(3))
     assert_allclose(views.numpy(), rotate(images, angles).numpy(), atol=1e-6)
 
 
@@ -87,7 +95,7 @@ def test_the_reported_angle_is_the_angle_applied():
 def test_affine_and_elastic_views_move_pixels_smoothly(shape):
     images = blob((2.0, 1.0, 0.0)[: len(shape)], shape).float().repeat(8, 1, *[1] * len(shape))
     config = ViewConfig(max_angle=0.0, scale=0.2, shear=0.2, shift=0.1, elastic=0.03)
-    views, _ = random_view(images, config, torch.Generator().manual_seed(0))
+    views, _, _ = random_view(images, config, torch.Generator().manual_seed(0))
     assert views.shape == images.shape
     assert (views - images).abs().flatten(1).max(1).values.min() > 0.02
     # A view moves the blob; it does not tear it or fade it out.
@@ -100,3 +108,56 @@ def test_same_generator_same_view():
     config = ViewConfig(scale=0.2, shear=0.2, shift=0.1, elastic=0.03)
     first, second = (random_view(images, config, torch.Generator().manual_seed(7))[0] for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_uniform_rotations_follow_the_haar_measure():
+    """The angle of a uniform rotation has the density (1 - cos a) / π; its mean is π/2 + 2/π."""
+    vectors = uniform_rotation_vectors(20_000, 180.0, torch.Generator().manual_seed(0)).double()
+    angle = torch.deg2rad(vectors.norm(dim=1)).numpy()
+    ks = stats.kstest(angle, lambda a: (a - np.sin(a)) / np.pi)
+    assert ks.pvalue > 0.01
+    assert angle.mean() == pytest.approx(np.pi / 2 + 2 / np.pi, abs=0.01)
+    # Where a fixed direction goes is uniform on the sphere: each coordinate is uniform on [-1, 1].
+    moved = Rotation.from_rotvec(vectors.numpy(), degrees=True).apply([0.0, 0.0, 1.0])
+    for axis in range(3):
+        assert stats.kstest(moved[:, axis], "uniform", (-1, 2)).pvalue > 0.01
+
+
+def test_uniform_rotations_by_at_most_an_angle():
+    vectors = uniform_rotation_vectors(5_000, 40.0, torch.Generator().manual_seed(1)).double()
+    angle = torch.deg2rad(vectors.norm(dim=1)).numpy()
+    assert angle.max() <= np.radians(40) * (1 + 1e-6)
+    whole = np.radians(40) - np.sin(np.radians(40))
+    assert stats.kstest(angle, lambda a: (a - np.sin(a)) / whole).pvalue > 0.01
+
+
+def test_a_view_of_uniform_rotation_is_turned_by_its_vector():
+    volumes = blob((4.0, -3.0, 2.0), (24, 24, 24)).float().repeat(3, 1, 1, 1, 1)
+    config = ViewConfig(max_angle=180.0, rotations="uniform")
+    views, vectors, wedges = random_view(volumes, config, torch.Generator().manual_seed(5))
+    assert wedges is None
+    for view, vector in zip(views, vectors.double().numpy(), strict=True):
+        place = Rotation.from_rotvec(vector, degrees=True).apply([4.0, -3.0, 2.0])
+        assert_allclose(view[0].numpy(), blob(tuple(place), (24, 24, 24))[0, 0].numpy(), atol=0.12)
+
+
+def test_a_view_has_the_wedge_of_its_image_again():
+    """After turning, nothing is left inside the unturned wedge, and the weights say what is left at all."""
+    generator = torch.Generator().manual_seed(2)
+    volumes = torch.randn(4, 1, 24, 24, 24, generator=generator)
+    wedges = tilt_wedge((24, 24, 24), -60, 60).expand(4, -1, -1, -1)
+    config = ViewConfig(max_angle=180.0, rotations="uniform")
+    views, _, measured = random_view(apply_wedge(volumes, wedges), config, generator, wedges)
+    power = torch.fft.rfftn(views[:, 0], dim=(1, 2, 3)).abs().square()
+    assert power[wedges == 0].mean() < 1e-6 * power[wedges > 0].mean()
+    assert measured is not None and (measured <= wedges + 1e-6).all()
+    # The tilts measure 2/3 of all frequencies. Of two independent gaps the views keep about (2/3)², of which
+    # the frequencies inside the largest sphere of the box are counted.
+    frequencies = torch.meshgrid(*[torch.fft.fftfreq(24)] * 2, torch.fft.rfftfreq(24), indexing="ij")
+    sphere = sum(f.square() for f in frequencies).sqrt() < 0.45
+    assert measured[:, sphere].mean().item() == pytest.approx(4 / 9, abs=0.08)
+    # Energy of the turned noise stays where the weights say, but for the blur of the interpolation.
+    assert (
+        power[:, sphere][measured[:, sphere] > 0.9].mean()
+        > 5 * power[:, sphere][measured[:, sphere] < 0.1].mean()
+    )

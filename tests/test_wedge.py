@@ -4,7 +4,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dualcontrast.errors import SettingError
-from dualcontrast.wedge import apply_wedge, tilt_wedge
+from dualcontrast.wedge import apply_wedge, move_wedges, tilt_wedge
 
 
 def _directions(box: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,3 +104,39 @@ def test_half_precision_comes_back_as_it_came():
 def test_an_impossible_range_is_named(bounds):
     with pytest.raises(SettingError, match="tilt range"):
         tilt_wedge((8, 8, 8), *bounds)
+
+
+def test_a_turned_wedge_is_the_wedge_of_the_turned_geometry():
+    """A quarter turn about y swaps x and z, so the range ±60° leaves its gap along x instead of z."""
+    box = 16
+    wedge = tilt_wedge((box,) * 3, -60, 60)
+    quarter = torch.from_numpy(Rotation.from_euler("y", 90, degrees=True).as_matrix())[None]
+    turned = move_wedges(wedge[None], quarter, box)[0]
+    # Away from the border and from Nyquist, whose partner lies outside the box.
+    kz, ky, kx = np.meshgrid(np.fft.fftfreq(box), np.fft.fftfreq(box), np.fft.rfftfreq(box), indexing="ij")
+    inside = np.maximum(np.maximum(abs(kz), abs(ky)), abs(kx)) < 0.45
+    angle = np.degrees(np.arctan2(abs(kz), abs(kx)))
+    np.testing.assert_allclose(turned[inside & (angle > 35)], 1, atol=1e-5)
+    np.testing.assert_allclose(turned[inside & (angle < 15) & (kx > 0.2)], 0, atol=1e-5)
+
+
+def test_turning_weights_follows_the_spectrum_of_the_turned_volume():
+    """The power spectrum of a turned Gaussian is the turned power spectrum."""
+    box, matrix = 32, Rotation.from_euler("zyx", [25, -40, 70], degrees=True).as_matrix()
+    covariance = np.diag([1.6, 1.2, 0.9]) ** 2
+    frequency = np.stack(
+        np.meshgrid(np.fft.fftfreq(box), np.fft.fftfreq(box), np.fft.rfftfreq(box), indexing="ij")[::-1], -1
+    )
+
+    def power(covariance):
+        return np.exp(-4 * np.pi**2 * np.einsum("...i,ij,...j", frequency, covariance, frequency))
+
+    turned = move_wedges(torch.from_numpy(power(covariance))[None], torch.from_numpy(matrix)[None], box)[0]
+    np.testing.assert_allclose(turned, power(matrix @ covariance @ matrix.T), atol=0.04)
+
+
+def test_wedges_of_boxes_with_odd_sides_keep_under_the_identity():
+    for shape in ((16, 16, 16), (15, 18, 17)):
+        wedge = tilt_wedge(shape, -50, 60)[None]
+        same = move_wedges(wedge, torch.eye(3)[None], shape[2])
+        np.testing.assert_allclose(same, wedge, atol=1e-4)

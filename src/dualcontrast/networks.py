@@ -1,5 +1,6 @@
 """Encoders and decoders, sized from the image's shape."""
 
+import math
 from typing import Literal
 
 import torch
@@ -136,3 +137,60 @@ class FullyConnectedDecoder(nn.Module):
         """Generate images, shape (N, C, *spatial)."""
         joined = torch.cat((self.from_content(content), self.from_transformation(transformation)), dim=1)
         return self.layers(joined).reshape(-1, *self.image_shape)
+
+
+class ConvolutionalDecoder(nn.Module):
+    """A decoder of a fraction of the weights: both codes to a coarse grid, then doubled until it is the image.
+
+    The codes enter as in `FullyConnectedDecoder`, by a layer each. A linear layer makes a grid of at most 4
+    points a side with 128 channels; transposed convolutions of size 4 and stride 2 double it, 64 and 32
+    channels and at least 16, each with batch normalisation and leaky ReLU. What goes beyond the image is cut
+    off. At 32×32×32 voxels that is 1/33 of the weights of the paper's decoder.
+
+    Parameters
+    ----------
+    content_dim, transformation_dim : int
+        Lengths of the codes.
+    image_shape : tuple of int
+        `(C, H, W)` or `(C, D, H, W)`.
+    bounded : bool
+        End in a sigmoid, for images in [0, 1].
+    """
+
+    def __init__(
+        self, content_dim: int, transformation_dim: int, image_shape: tuple[int, ...], bounded: bool
+    ) -> None:
+        super().__init__()
+        channels, *spatial = image_shape
+        self.image_shape = tuple(image_shape)
+        dimension = len(spatial)
+        doublings = math.ceil(math.log2(max(spatial) / 4))
+        self.coarse = tuple(-(-length // 2**doublings) for length in spatial)
+        branch, width = 256, 128
+        self.from_content = nn.Linear(content_dim, branch)
+        self.from_transformation = nn.Linear(transformation_dim, branch)
+        self.to_grid = nn.Sequential(
+            nn.ReLU(),
+            nn.Linear(2 * branch, 2 * branch),
+            nn.ReLU(),
+            nn.Linear(2 * branch, width * math.prod(self.coarse)),
+        )
+        double: type[nn.Module] = nn.ConvTranspose2d if dimension == 2 else nn.ConvTranspose3d
+        layers: list[nn.Module] = [*_normalisation("batch", width, dimension), nn.LeakyReLU(inplace=True)]
+        for step in range(doublings):
+            last = step == doublings - 1
+            outputs = channels if last else max(16, width // 2)
+            layers.append(double(width, outputs, 4, stride=2, padding=1, bias=last))
+            if not last:
+                layers += [*_normalisation("batch", outputs, dimension), nn.LeakyReLU(inplace=True)]
+            width = outputs
+        if bounded:
+            layers.append(nn.Sigmoid())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, content: Tensor, transformation: Tensor) -> Tensor:
+        """Generate images, shape (N, C, *spatial)."""
+        joined = torch.cat((self.from_content(content), self.from_transformation(transformation)), dim=1)
+        grid = self.to_grid(joined).reshape(len(joined), -1, *self.coarse)
+        inside = tuple(slice(length) for length in self.image_shape[1:])
+        return self.layers(grid)[(..., *inside)]

@@ -5,15 +5,19 @@ A view keeps what the image shows and changes the state it is in. The paper uses
 All changes of one view are composed into a single sampling grid, so an image is interpolated once.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import roma
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dualcontrast.wedge import apply_wedge, move_wedges
+
 Interpolation = Literal["bilinear", "nearest"]
+Rotations = Literal["axes", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,11 @@ class ViewConfig:
     Attributes
     ----------
     max_angle : float
-        Rotation angles are drawn from U(-max_angle, max_angle), in degrees; in 3-D, about each axis.
+        Largest rotation, in degrees. In 2-D angles are drawn from U(-max_angle, max_angle).
+    rotations : {'axes', 'uniform'}
+        How rotations are drawn in 3-D. `axes`: angles from U(-max_angle, max_angle) about x, then y, then z,
+        as the authors' code does. `uniform`: uniformly on SO(3), among the rotations by at most max_angle;
+        180 is all of them, for particles that lie in any orientation.
     one_angle_per_batch : bool
         Draw one rotation for the whole batch (2-D only), as the authors' code does.
     interpolation : {'bilinear', 'nearest'}
@@ -41,6 +49,7 @@ class ViewConfig:
     """
 
     max_angle: float = 90.0
+    rotations: Rotations = "axes"
     one_angle_per_batch: bool = False
     interpolation: Interpolation = "bilinear"
     scale: float = 0.0
@@ -145,8 +154,85 @@ def rotate(images: Tensor, rotations: Tensor, interpolation: Interpolation = "bi
     return sample(images, matrices.to(images.dtype), interpolation=interpolation)
 
 
-def random_view(images: Tensor, config: ViewConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+class View(NamedTuple):
+    """Second views of a batch, and what was done to make them.
+
+    Attributes
+    ----------
+    images : Tensor, shape (N, C, *spatial)
+        The views.
+    angles : Tensor, shape (N,) in 2-D, (N, 3) in 3-D
+        The rotations, in degrees: the three angles of `axes`, the rotation vector of `uniform`.
+    wedges : Tensor or None, shape (N, D, H, W // 2 + 1)
+        What of each Fourier component of the view was measured; None where the images come without.
+    """
+
+    images: Tensor
+    angles: Tensor
+    wedges: Tensor | None = None
+
+
+def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Generator) -> Tensor:
+    """Draw rotations uniformly on SO(3), among those by at most an angle.
+
+    The axis is uniform on the sphere, the angle a has the density (1 - cos a) that the Haar measure gives it.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    max_angle : float
+        Degrees, above 0 and at most 180.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor, shape (count, 3)
+        Rotation vectors (x, y, z) in degrees.
+    """
+    device = generator.device
+    axes = F.normalize(torch.randn((count, 3), generator=generator, device=device), dim=1)
+    share = torch.rand(count, generator=generator, device=device)
+    # The distribution function a - sin a has no inverse in closed form; a fine table of it does.
+    table = torch.linspace(0, math.radians(min(max_angle, 180.0)), 4096, device=device, dtype=torch.float64)
+    reached = table - torch.sin(table)
+    place = torch.searchsorted(reached / reached[-1], share.double()).clamp(1, len(table) - 1)
+    below, above = reached[place - 1], reached[place]
+    within = ((share * reached[-1] - below) / (above - below)).clamp(0, 1)
+    angle = table[place - 1] + within * (table[place] - table[place - 1])
+    return torch.rad2deg(axes * angle[:, None]).float()
+
+
+def draw_rotations(
+    count: int, dimension: int, config: ViewConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw the rotations of a batch of views.
+
+    Returns
+    -------
+    angles : Tensor, shape (N,) or (N, 3)
+        See `View`.
+    matrices : Tensor, shape (N, 2, 2) or (N, 3, 3)
+        See `rotation_matrices`.
+    """
+    if dimension == 3 and config.rotations == "uniform":
+        vectors = uniform_rotation_vectors(count, config.max_angle, generator)
+        return vectors, roma.rotvec_to_rotmat(torch.deg2rad(vectors))
+    drawn = 1 if config.one_angle_per_batch and dimension == 2 else count
+    angles = uniform((drawn,) if dimension == 2 else (drawn, 3), config.max_angle, generator)
+    angles = angles.expand(count, *angles.shape[1:])
+    return angles, rotation_matrices(angles)
+
+
+def random_view(
+    images: Tensor, config: ViewConfig, generator: torch.Generator, wedges: Tensor | None = None
+) -> View:
     """Make one view of every image.
+
+    Turning a subtomogram turns its missing wedge too, and a turned wedge tells which of two copies is the
+    turned one. So where wedges are given, the view is measured once more: it loses what lies in the image's
+    own, unturned wedge, and keeps both gaps.
 
     Parameters
     ----------
@@ -156,19 +242,16 @@ def random_view(images: Tensor, config: ViewConfig, generator: torch.Generator) 
         What a view may change.
     generator : torch.Generator
         Source of randomness, on the images' device.
+    wedges : Tensor or None, shape (N, D, H, W // 2 + 1)
+        Fourier weights of volumes; see `Batch`.
 
     Returns
     -------
-    views : Tensor
-        Of the images' shape.
-    angles : Tensor, shape (N,) in 2-D, (N, 3) in 3-D
-        The rotations that were applied, in degrees.
+    View
+        Images, rotations, and the Fourier weights of the views.
     """
     count, dimension = len(images), images.ndim - 2
-    drawn = 1 if config.one_angle_per_batch and dimension == 2 else count
-    angles = uniform((drawn,) if dimension == 2 else (drawn, 3), config.max_angle, generator)
-    angles = angles.expand(count, *angles.shape[1:])
-    matrices = rotation_matrices(angles)
+    angles, matrices = draw_rotations(count, dimension, config, generator)
     if config.scale or config.shear:
         shape = uniform((count, dimension, dimension), config.shear, generator)
         scale = torch.exp(uniform((count, dimension), config.scale, generator))
@@ -179,7 +262,11 @@ def random_view(images: Tensor, config: ViewConfig, generator: torch.Generator) 
     displacements = None
     if config.elastic:
         displacements = smooth_displacements(images, config, generator)
-    return sample(images, matrices, displacements, config.interpolation), angles
+    views = sample(images, matrices, displacements, config.interpolation)
+    if wedges is None:
+        return View(views, angles)
+    turned = move_wedges(wedges, matrices[..., :dimension], images.shape[-1])
+    return View(apply_wedge(views, wedges), angles, wedges * turned)
 
 
 def smooth_displacements(images: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ one plane of the sample's Fourier transform, and all planes contain the tilt axi
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dualcontrast.errors import SettingError
@@ -78,6 +79,45 @@ def apply_wedge(volumes: Tensor, wedge: Tensor) -> Tensor:
     exact = volumes if volumes.dtype in (torch.float32, torch.float64) else volumes.float()
     spectrum = torch.fft.rfftn(exact, dim=(-3, -2, -1)) * wedge.to(exact)[:, None]
     return torch.fft.irfftn(spectrum, s=exact.shape[-3:], dim=(-3, -2, -1)).to(volumes.dtype)
+
+
+def move_wedges(wedges: Tensor, matrices: Tensor, width: int) -> Tensor:
+    """Turn Fourier weights as the volumes they belong to are turned.
+
+    A volume moved by x -> A x has at the frequency k what the volume itself has at Aᵀ k. Weights are
+    interpolated linearly; frequencies that come from beyond the box were not measured.
+
+    Parameters
+    ----------
+    wedges : Tensor, shape (N, D, H, W // 2 + 1)
+        Weights in the layout of `torch.fft.rfftn`.
+    matrices : Tensor, shape (N, 3, 3)
+        Linear maps of voxel positions (x, y, z).
+    width : int
+        W: the half layout does not tell an even box from an odd one.
+
+    Returns
+    -------
+    Tensor, shape (N, D, H, W // 2 + 1)
+    """
+    depth, height, half = wedges.shape[1:]
+    device, kind = wedges.device, wedges.dtype
+    # Cycles a box; the boxes may differ along the axes, so frequencies are compared a voxel.
+    kz = torch.fft.fftfreq(depth, device=device, dtype=kind)
+    ky = torch.fft.fftfreq(height, device=device, dtype=kind)
+    kx = torch.fft.rfftfreq(width, device=device, dtype=kind)
+    grid = torch.stack(torch.meshgrid(kz, ky, kx, indexing="ij")[::-1], dim=-1)
+    source = torch.einsum("zyxi,nij->nzyxj", grid, matrices.to(kind))
+    # Real volumes: the other half is the mirror image.
+    source = torch.where(source[..., :1] < 0, -source, source)
+    size = torch.tensor((width, height, depth), device=device, dtype=kind)
+    place = source * size
+    # In the half layout x starts at 0; y and z are shifted so that they rise, zero frequency at n // 2.
+    start = torch.tensor((0, height // 2, depth // 2), device=device, dtype=kind)
+    last = torch.tensor((half - 1, height - 1, depth - 1), device=device, dtype=kind)
+    shifted = torch.fft.fftshift(wedges, dim=(1, 2))[:, None]
+    places = 2 * (place + start) / last - 1
+    return F.grid_sample(shifted, places, mode="bilinear", padding_mode="zeros", align_corners=True)[:, 0]
 
 
 def _measured(kz: Tensor, kx: Tensor, tilt_min: float, tilt_max: float, edge: float) -> Tensor:

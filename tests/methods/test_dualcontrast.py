@@ -22,6 +22,7 @@ from dualcontrast.random_streams import torch_stream
 from dualcontrast.settings import replace
 from dualcontrast.training.engine import build_method
 from dualcontrast.views import random_view
+from dualcontrast.wedge import tilt_wedge
 
 SHAPE = (1, 16, 16)
 TERMS_OF_THE_PAPER = {
@@ -63,7 +64,7 @@ def test_the_terms_of_the_paper_are_its_equations():
     terms = method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
 
     draws = torch_stream(0, "step")
-    views, _ = random_view(batch, PAPER.config.views, draws)
+    views = random_view(batch, PAPER.config.views, draws).images
     (c, c_log_variance), (z, z_log_variance) = method.encode(batch)
     (c_view, _), (z_view, _) = method.encode(views)
     sampled = [
@@ -169,7 +170,7 @@ def test_exchanged_content_is_that_of_the_other_view():
     """With a decoder that shows content alone, the reconstruction of x is made from its view's content."""
     config = replace(DEFAULT.config, {"exchange_content": True})
     method, batch = method_of(config).eval(), images()
-    views, _ = random_view(batch, config.views, torch_stream(0, "step"))
+    views = random_view(batch, config.views, torch_stream(0, "step")).images
     seen = []
     decode = method.decode
     method.decode = lambda c, z: (seen.append(c), decode(c, z))[1]  # type: ignore[method-assign]
@@ -223,3 +224,28 @@ def test_any_image_shape_and_batch_size(height, width, count, preset):
     for phase in method.phases():
         terms = method.losses(Batch(batch), torch_stream(0, "step"), phase.name, 0.0)
         assert np.isfinite([value.item() for value in terms.values()]).all()
+
+
+def test_only_measured_frequencies_are_reconstructed():
+    """What a decoder draws inside the missing wedge costs nothing; outside, it does."""
+    shape = (1, 16, 16, 16)
+    config = replace(PAPER.config, {"reconstruct_views": True, "views": {"rotations": "uniform"}})
+    method = build_method(DualContrastMethod, config, shape, False, seed=0)
+    volumes = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    wedges = tilt_wedge((16, 16, 16), -60, 60).expand(4, -1, -1, -1)
+    z, y, x = torch.meshgrid(*[torch.arange(16.0)] * 3, indexing="ij")
+    drawn = {}
+
+    def reconstruction(wave, measured):
+        draws = torch_stream(0, "step")
+        views = random_view(volumes, config.views, torch_stream(0, "step"), measured).images
+        drawn["wave"] = torch.cat((volumes, views)) + wave
+        method.decode = lambda content, transformation: drawn["wave"][: len(content)]  # type: ignore
+        return method.losses(Batch(volumes, measured), draws, "all", 0.0)["reconstruction"].item()
+
+    lost, kept = (torch.cos(2 * math.pi * 5 * axis / 16) for axis in (z, x))
+    # The mean square of a cosine is 1/2; the preset adds the terms of the image and of its view.
+    assert reconstruction(lost, None) == pytest.approx(1.0, rel=1e-4)
+    assert reconstruction(lost, wedges) == pytest.approx(0.0, abs=1e-9)
+    # The turned wedges of the views may take a part of it.
+    assert 0.5 < reconstruction(kept, wedges) <= 1.0001

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dualcontrast import losses
 from dualcontrast.methods.base import Batch, Encoding, Method, Phase, Posterior, Preset, Recipe
-from dualcontrast.networks import FullyConnectedDecoder, feature_count, paper_encoder
+from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, feature_count, paper_encoder
 from dualcontrast.views import ViewConfig, random_view
+from dualcontrast.wedge import apply_wedge
 
 Weight = Annotated[float, Field(ge=0)]
 CodeSize = Annotated[int, Field(ge=1, le=4096)]
@@ -57,6 +58,9 @@ class DualContrastConfig:
         `paper`: instance normalisation in 2-D, none in 3-D. `batch`: batch normalisation in the encoder,
         hidden heads, and codes that are centred and scaled over the batch. Without it the codes of volumes
         start parallel, where |cos| has no gradient.
+    decoder : {'paper', 'convolutional'}
+        `paper`: fully connected. `convolutional`: a coarse grid that is doubled, with a fraction of the
+        weights, for volumes and for computers without a GPU.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
     exchange_content : bool
@@ -85,6 +89,7 @@ class DualContrastConfig:
     weights: Weights = field(default_factory=Weights)
     width: Annotated[int, Field(ge=1, le=16)] = 1
     layer_normalisation: Literal["paper", "batch"] = "paper"
+    decoder: Literal["paper", "convolutional"] = "paper"
     reconstruct_views: bool = False
     exchange_content: bool = False
     content_contrast: Literal["pair", "batch"] = "pair"
@@ -192,9 +197,8 @@ class DualContrastMethod(Method):
         super().__init__(config, image_shape, bounded)
         self.config, self.image_shape = config, tuple(image_shape)
         self.encoder = Encoder(config, self.image_shape)
-        self.decoder = FullyConnectedDecoder(
-            config.content_dim, config.transformation_dim, self.image_shape, bounded
-        )
+        decoder = ConvolutionalDecoder if config.decoder == "convolutional" else FullyConnectedDecoder
+        self.decoder = decoder(config.content_dim, config.transformation_dim, self.image_shape, bounded)
         self.angle_reader: nn.Module | None = None
         if config.weights.rotation:
             angles = 1 if len(self.image_shape) == 3 else 3
@@ -238,14 +242,15 @@ class DualContrastMethod(Method):
             assert self._codes_of_batch is not None, "the phase 'all' comes first"
             return self._decoded_pairs(*self._codes_of_batch, generator)
 
-        images = batch.images
+        images, wedges = batch
         weights, count = self.config.weights, len(images)
-        views, angles = random_view(images, self.config.views, generator)
+        views, angles, view_wedges = random_view(images, self.config.views, generator, wedges)
         both = torch.cat((images, views))
+        measured = None if wedges is None or view_wedges is None else torch.cat((wedges, view_wedges))
         encoding = self.encode(both)
         c, c_view = encoding.content.mean.split(count)
         z, z_view = encoding.transformation.mean.split(count)
-        terms = self._variational_terms(both, encoding, generator)
+        terms = self._variational_terms(both, measured, encoding, generator)
 
         if weights.con_c_positive or weights.con_c_negative:
             if self.config.content_contrast == "batch":
@@ -271,9 +276,13 @@ class DualContrastMethod(Method):
         return terms
 
     def _variational_terms(
-        self, both: Tensor, encoding: Encoding, generator: torch.Generator
+        self, both: Tensor, measured: Tensor | None, encoding: Encoding, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Equation 2: reconstruction and the two KL terms, each a mean over images and pixels."""
+        """Equation 2: reconstruction and the two KL terms, each a mean over images and pixels.
+
+        Where it is known which Fourier components were measured, only those are compared: the decoder may
+        draw whole particles.
+        """
         if not self.config.reconstruct_views:
             both = both[: len(both) // 2]
             encoding = Encoding(*(code.first(len(both)) for code in encoding))
@@ -283,8 +292,11 @@ class DualContrastMethod(Method):
         pixels = both[0].numel()
         # The authors add the losses of the image and of its view, where a mean over both halves them.
         passes = 2 if self.config.reconstruct_views and not self.config.exchange_content else 1
+        error = self.decode(c, z) - both
+        if measured is not None:
+            error = apply_wedge(error, measured[: len(error)])
         return {
-            "reconstruction": passes * F.mse_loss(self.decode(c, z), both),
+            "reconstruction": passes * error.square().mean(),
             "kl_content": passes * losses.kl_to_standard_normal(encoding.content) / pixels,
             "kl_transformation": passes * losses.kl_to_standard_normal(encoding.transformation) / pixels,
         }
