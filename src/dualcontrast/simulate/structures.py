@@ -1,0 +1,125 @@
+"""Atoms of a molecular structure, read with gemmi."""
+
+import gzip
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from dualcontrast.errors import DataError
+
+STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
+
+# Atoms that stand for their residue in an elastic network: C-alpha in proteins, phosphorus in nucleic acids.
+_NODE_ATOMS = (("CA", "C"), ("P", "P"))
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """The atoms of a structure that scatter: no hydrogens and no waters.
+
+    Attributes
+    ----------
+    positions : numpy.ndarray, float64, shape (n, 3)
+        (x, y, z) in Å.
+    elements : numpy.ndarray of str, shape (n,)
+        Symbols as gemmi writes them, for example `C` and `Mn`.
+    occupancies : numpy.ndarray, float64, shape (n,)
+        Alternative positions of an atom share an occupancy of 1.
+    nodes : numpy.ndarray, int64, shape (m,)
+        Which atoms stand for their residue in an elastic network: one C-alpha of each amino acid and one
+        phosphorus of each nucleotide, in the order of the chains.
+    """
+
+    positions: np.ndarray
+    elements: np.ndarray
+    occupancies: np.ndarray
+    nodes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def moved(self, displacements: np.ndarray) -> "Atoms":
+        """Return the same atoms elsewhere.
+
+        Parameters
+        ----------
+        displacements : numpy.ndarray, shape (n, 3) or (3,)
+            (x, y, z) in Å.
+        """
+        return replace(self, positions=self.positions + displacements)
+
+
+def read_atoms(path: str | Path) -> Atoms:
+    """Read the first model of a PDB or mmCIF file, as it stands in the file: no assembly is built.
+
+    B factors are ignored: at the resolution of subtomograms they change nothing.
+
+    Parameters
+    ----------
+    path : str or Path
+        PDB or mmCIF, also gzipped.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, cut short, no structure, or has no atoms that scatter.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be read ({reason}); is the file complete?") from None
+    try:
+        # Read from memory, since gemmi itself takes a gzipped file that is cut short for a whole one.
+        structure = gemmi.read_structure_string(content, format=_format(path))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not a whole PDB or mmCIF file ({reason})") from None
+
+    structure.setup_entities()
+    positions, elements, occupancies, nodes = [], [], [], []
+    for chain in structure[0] if len(structure) else ():
+        for residue in chain:
+            if residue.is_water():
+                continue
+            node = None
+            for atom in residue:
+                # Symbols that are no element, and those beyond californium, have no scattering factor.
+                if atom.is_hydrogen() or atom.occ <= 0 or atom.element.c4322 is None:
+                    continue
+                if node is None and (atom.name, atom.element.name) in _NODE_ATOMS:
+                    node = len(positions)
+                positions.append(atom.pos.tolist())
+                elements.append(atom.element.name)
+                occupancies.append(atom.occ)
+            if node is not None:
+                nodes.append(node)
+    if not positions:
+        raise DataError(
+            f"{path}: no atoms besides hydrogens and waters; give a PDB or mmCIF file of a structure"
+        )
+    atoms = Atoms(
+        np.array(positions), np.array(elements), np.array(occupancies), np.array(nodes, dtype=np.int64)
+    )
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.occupancies).all()):
+        raise DataError(f"{path}: some atoms have coordinates or occupancies that are not numbers")
+    return atoms
+
+
+def structure_suffix(path: Path) -> str:
+    """Return the suffix that says the kind of a file, without `.gz`, in lower case."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _format(path: Path) -> gemmi.CoorFormat:
+    if structure_suffix(path) in (".pdb", ".ent"):
+        return gemmi.CoorFormat.Pdb
+    if structure_suffix(path) in (".cif", ".mmcif"):
+        return gemmi.CoorFormat.Mmcif
+    raise DataError(f"{path}: not the name of a structure; it should end in {', '.join(STRUCTURE_SUFFIXES)}")
