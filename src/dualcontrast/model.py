@@ -19,7 +19,7 @@ from dualcontrast.errors import RunError, SettingError
 from dualcontrast.files import atomic_path
 from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
-from dualcontrast.prepare import Preparation, choose_preparation
+from dualcontrast.prepare import Preparation, check_choices, choose_preparation
 from dualcontrast.training.batches import Batches, read_prepared
 from dualcontrast.training.engine import build_method, check_engine, make_fabric
 from dualcontrast.training.loop import Checkpointing, train
@@ -46,6 +46,8 @@ class Model:
         `32-true`, or `bf16-mixed` for mixed precision.
     normalisation : {'auto', 'unit', 'standardize'}
         How pixels are scaled; chosen at `fit` and applied again at `encode`.
+    contrast, box, lowpass, mask_diameter : optional
+        How images are prepared besides; see `choose_preparation`.
     progress : bool
         Show progress bars.
     **changes
@@ -82,6 +84,10 @@ class Model:
         device: str = "auto",
         precision: str = "32-true",
         normalisation: str = "auto",
+        contrast: str | None = None,
+        box: int | None = None,
+        lowpass: float | None = None,
+        mask_diameter: float | None = None,
         progress: bool = True,
         **changes: Any,
     ) -> None:
@@ -90,11 +96,13 @@ class Model:
         if preset not in self.method_class.presets:
             raise settings.unknown_name(preset, list(self.method_class.presets), f"preset of {self.method}")
         check_engine(device, precision)
+        check_choices(normalisation, contrast, box, lowpass, mask_diameter)
         self.preset = preset
         chosen = apply_changes(self.method_class, self.method_class.presets[preset], changes)
         self.config, self.recipe = chosen.config, chosen.recipe
         self.seed, self.device, self.precision = seed, device, precision
         self.normalisation, self.progress = normalisation, progress
+        self.contrast, self.box, self.lowpass, self.mask_diameter = contrast, box, lowpass, mask_diameter
         self.network: Method | None = None
         self.preparation: Preparation | None = None
         self.history: list[dict[str, Any]] = []
@@ -140,7 +148,7 @@ class Model:
         self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision)
         self.network = build_method(
-            self.method_class, self.config, source.image_shape, self.preparation.bounded, self.seed
+            self.method_class, self.config, self.preparation.image_shape, self.preparation.bounded, self.seed
         )
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         batches = Batches(source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device)
@@ -158,7 +166,15 @@ class Model:
 
     def choose_preparation(self, source: ImageSource) -> Preparation:
         """Decide how the images of a source are prepared."""
-        return choose_preparation(source, self.normalisation, seed=self.seed)
+        return choose_preparation(
+            source,
+            self.normalisation,
+            self.seed,
+            contrast=self.contrast,
+            box=self.box,
+            lowpass=self.lowpass,
+            mask_diameter=self.mask_diameter,
+        )
 
     def encode(self, images: Images) -> Codes:
         """Infer the codes of images.
@@ -176,13 +192,13 @@ class Model:
         Raises
         ------
         DataError
-            For images of another shape than the trained ones.
+            For images of another shape, or another voxel size, than the trained ones.
         RunError
             Before `fit`.
         """
         network, preparation = self._trained()
         source = as_source(images)
-        preparation.check_shape(source.image_shape, source.location)
+        preparation.check_source(source)
         parts: dict[str, list[np.ndarray]] = {}
         for first in track(range(0, len(source), ENCODING_BATCH), "encoding", enabled=self.progress):
             rows = np.arange(first, min(first + ENCODING_BATCH, len(source)))

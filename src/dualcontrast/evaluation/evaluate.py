@@ -93,7 +93,7 @@ def _diagnostics(
     method: Method, source: ImageSource, preparation: Preparation, ids: np.ndarray, seed: int
 ) -> dict[str, Any]:
     rng = numpy_stream(seed, "evaluation", "images")
-    chosen = np.sort(rng.permutation(len(ids))[: image_limit(source.image_shape)])
+    chosen = np.sort(rng.permutation(len(ids))[: image_limit(preparation.image_shape)])
     return diagnostics(method, read_prepared(source, preparation, ids[chosen]), seed)
 
 

@@ -11,6 +11,7 @@ from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError
 from dualcontrast.methods.base import Encoding, Method, Posterior
 from dualcontrast.prepare import Preparation
+from dualcontrast.training import batches
 
 PIXELS_PER_BATCH = 2**22
 IMAGES_PER_BATCH = 256
@@ -31,10 +32,10 @@ def read_prepared(source: ImageSource, preparation: Preparation, ids: np.ndarray
             f"{source.location}: has no image with the id '{missing[0]}' ({len(missing)} ids are missing); "
             "give ids of this data set"
         )
-    return preparation.apply(torch.from_numpy(source.read(rows)))
+    return batches.read_prepared(source, preparation, rows)
 
 
-def batches(images: Tensor) -> Iterator[slice]:
+def slices(images: Tensor) -> Iterator[slice]:
     """Yield slices over the images, each small enough to run through a network at once."""
     size = max(1, min(IMAGES_PER_BATCH, PIXELS_PER_BATCH // images[0].numel())) if len(images) else 1
     for start in range(0, len(images), size):
@@ -62,7 +63,7 @@ def encode_images(
         Applied to every batch before it is encoded, with the rows that the batch holds.
     """
     device = device_of(method)
-    parts: list[Encoding] = [method.encode(change(images[rows].to(device), rows)) for rows in batches(images)]
+    parts: list[Encoding] = [method.encode(change(images[rows].to(device), rows)) for rows in slices(images)]
 
     def joined(posteriors: list[Posterior]) -> Posterior:
         variances = [posterior.log_variance for posterior in posteriors]

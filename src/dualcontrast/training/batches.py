@@ -15,17 +15,31 @@ from dualcontrast.random_streams import numpy_stream
 
 RESIDENT_BYTES = 2 * 2**30
 READ_AHEAD = 4
+READ_BYTES = 2**28
 
 
 def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor:
     """Read images and prepare them, shape (n, C, *spatial), on the CPU."""
-    return preparation.apply(torch.from_numpy(source.read(rows)))
+    # In parts: what is read may be many times what is left after cropping.
+    parts = [preparation.apply(torch.from_numpy(source.read(part))) for part in _parts(source, rows)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def read_wedges(source: ImageSource, rows: np.ndarray) -> Tensor | None:
-    """Read the Fourier weights of volumes, shape (n, D, H, W // 2 + 1); None where there are none."""
-    wedges = source.read_wedges(rows)
-    return None if wedges is None else torch.tensor(wedges)
+def read_wedges(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor | None:
+    """Read the Fourier weights of prepared volumes, (n, D, H, W // 2 + 1); None where there are none."""
+    parts = []
+    for part in _parts(source, rows):
+        wedges = source.read_wedges(part)
+        if wedges is None:
+            return None
+        parts.append(preparation.apply_to_wedges(torch.tensor(wedges)))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _parts(source: ImageSource, rows: np.ndarray) -> list[np.ndarray]:
+    """Cut rows into parts of which each can be read at once."""
+    size = max(1, READ_BYTES // (4 * int(np.prod(source.image_shape))))
+    return [rows[first : first + size] for first in range(0, max(len(rows), 1), size)]
 
 
 def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
@@ -80,7 +94,7 @@ class Batches:
         self.per_epoch = -(-len(rows) // batch_size)
         self._order: tuple[int, list[np.ndarray]] | None = None
         self._resident: Batch | None = None
-        if len(rows) * int(np.prod(source.image_shape)) * 4 <= RESIDENT_BYTES:
+        if len(rows) * int(np.prod(preparation.image_shape)) * 4 <= RESIDENT_BYTES:
             self._resident = _on_device(self._read(np.arange(len(rows))), device)
 
     def places(self, step: int) -> np.ndarray:
@@ -113,7 +127,10 @@ class Batches:
 
     def _read(self, places: np.ndarray) -> Batch:
         rows = self._rows[places]
-        return Batch(read_prepared(self._source, self._preparation, rows), read_wedges(self._source, rows))
+        return Batch(
+            read_prepared(self._source, self._preparation, rows),
+            read_wedges(self._source, self._preparation, rows),
+        )
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
