@@ -19,6 +19,7 @@ from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.report import write_report
 from dualcontrast.methods.base import Preset
 from dualcontrast.model import Model, apply_changes
+from dualcontrast.networks import check_image_shape
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, WEIGHTS, RunFolder
 from dualcontrast.training.batches import check_enough
@@ -57,6 +58,10 @@ def train(
     changes: Mapping[str, Any] | None = None,
     options: DataOptions | None = None,
     normalisation: str = "auto",
+    contrast: str | None = None,
+    box: int | None = None,
+    lowpass: float | None = None,
+    mask_diameter: float | None = None,
     device: str = "auto",
     precision: str | None = None,
     resume: bool = False,
@@ -83,6 +88,8 @@ def train(
         Labels and split.
     normalisation : str
         `auto`, `unit` or `standardize`.
+    contrast, box, lowpass, mask_diameter : optional
+        How images are prepared besides; see `choose_preparation`.
     device, precision : str
         See `Model`.
     resume : bool
@@ -115,12 +122,21 @@ def train(
     if resume and run.exists():
         given = {"method": method, "preset": preset, "seed": seed, "precision": precision}
         model, source = _continue(run, data, given, dict(changes or {}), device, progress)
+        other = run.preparation.contradiction(contrast, box, lowpass, mask_diameter)
+        if other:
+            raise RunError(
+                f"{run.path}: the run was prepared with {other}; "
+                "resume with its own settings or choose another --output"
+            )
     else:
         run.check_free(overwrite)
-        misplaced = {"seed", "device", "precision", "normalisation", "progress"} & set(changes or {})
+        preparing = {"normalisation", "contrast", "box", "lowpass", "mask_diameter"}
+        misplaced = ({"seed", "device", "precision", "progress"} | preparing) & set(changes or {})
         if misplaced:
             name = min(misplaced)
-            raise SettingError(f"'{name}' is not a setting of a method; give it as --{name}")
+            raise SettingError(
+                f"'{name}' is not a setting of a method; give it as --{name.replace('_', '-')}"
+            )
         # Building the model checks every setting before any image is read.
         model = Model(
             method,
@@ -129,6 +145,10 @@ def train(
             device=device,
             precision=precision or "32-true",
             normalisation=normalisation,
+            contrast=contrast,
+            box=box,
+            lowpass=lowpass,
+            mask_diameter=mask_diameter,
             progress=progress,
             **dict(changes or {}),
         )
@@ -137,7 +157,7 @@ def train(
         run = _begin(run.path, model, source, options, overwrite)
 
     if not (run.path / WEIGHTS).exists():
-        identity = {**model.describe(), "image_shape": list(source.image_shape)}
+        identity = {**model.describe(), "image_shape": list(run.preparation.image_shape)}
         checkpointing = Checkpointing(
             run.checkpoint, identity, resume, checkpoint_seconds, run.forget_metrics_after
         )
@@ -276,6 +296,8 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
         split = limit_split(split, options.limit, model.seed)
     check_enough(source, len(split.train), model.recipe.batch_size)
     used = SubsetSource(source, np.concatenate((split.train, split.test)))
+    preparation = model.choose_preparation(used)
+    check_image_shape(preparation.image_shape)
     check_images(used)
     location = Path(source.location)
     # Paths are made absolute, so that the run can be opened from any folder; names of data sets stay names.
@@ -284,7 +306,6 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
         **vars(options),
         "labels": options.labels and str(Path(options.labels).resolve()),
     }
-    preparation = model.choose_preparation(used)
     recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}
     return RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)
 

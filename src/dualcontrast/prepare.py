@@ -168,6 +168,26 @@ class Preparation:
             return wedges
         return crop_wedges(wedges, width, self.image_shape[-1])
 
+    def contradiction(
+        self,
+        contrast: str | None = None,
+        box: int | None = None,
+        lowpass: float | None = None,
+        mask_diameter: float | None = None,
+    ) -> str | None:
+        """Say what is recorded where a choice differs from it; None where all given choices agree."""
+        if contrast not in (None, "auto") and (contrast == "dark") != (self.contrast == "dark"):
+            return f"contrast '{self.contrast}'"
+        if box is not None and box != self.image_shape[-1]:
+            return f"box {self.image_shape[-1]}"
+        if lowpass is not None and lowpass != self.lowpass:
+            return f"lowpass {self.lowpass}"
+        if mask_diameter is not None and mask_diameter > 1 and self.voxel_size is not None:
+            mask_diameter = mask_diameter / (self.voxel_size * min(self.image_shape[1:]))
+        if mask_diameter is not None and not math.isclose(mask_diameter, self.mask_diameter or 0.0):
+            return f"mask_diameter {self.mask_diameter} (a share of the box)"
+        return None
+
     def _to_unit(self, images: Tensor) -> Tensor:
         scaled = (images - self.low) / (self.high - self.low)
         if len(scaled):

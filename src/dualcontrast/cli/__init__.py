@@ -1,5 +1,6 @@
 """The command line: parses options, calls the Python API, prints. One file a verb."""
 
+import logging
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -31,6 +32,10 @@ def build_app() -> App:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; bad input ends with one line on standard error and exit code 2."""
+    # What the package decides by itself, such as the contrast of volumes, is said on standard error.
+    said, handler = logging.getLogger("dualcontrast"), logging.StreamHandler(sys.stderr)
+    said.addHandler(handler)
+    said.setLevel(logging.INFO)
     try:
         build_app()(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -40,6 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    finally:
+        said.removeHandler(handler)
 
 
 def fail(message: str) -> None:

@@ -14,6 +14,8 @@ EXAMPLES = """**Examples**
 - An ablation of the paper: `dualcontrast train mnist --output runs/ablation --preset paper
   --set weights.con_z_positive=0 --set weights.con_z_negative=0`
 - Go on after an interruption: `dualcontrast train mnist --output runs/paper --resume`
+- Subtomograms at half their size, without noise beyond 20 Å: `dualcontrast train particles.star
+  --output runs/half --box 32 --lowpass 20 --mask-diameter 280`
 - Options from a file: `dualcontrast train mnist --output runs/file --config settings.yaml`, which holds for
   example `epochs: 40` and `settings: {weights: {independence: 2}}`; flags override it
 """
@@ -38,6 +40,10 @@ def train(
     limit: int | None = None,
     test_fraction: float | None = None,
     normalisation: str | None = None,
+    contrast: str | None = None,
+    box: int | None = None,
+    lowpass: float | None = None,
+    mask_diameter: float | None = None,
     device: str | None = None,
     precision: str | None = None,
     setting: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
@@ -82,6 +88,15 @@ def train(
         Fraction of the images held out for scores, where the data set has no split of its own.
     normalisation
         How pixels are scaled: auto, unit (to [0, 1]) or standardize (zero mean, unit deviation per image).
+    contrast
+        How particles stand out: light, dark (inverted, so that they become light), auto (measured; the
+        default for volumes) or as-is (the default for images).
+    box
+        Crop to this many pixels or voxels a side, in Fourier space.
+    lowpass
+        Leave out what is finer than this resolution in Å.
+    mask_diameter
+        Diameter of a soft spherical mask, in Å, or up to 1 as a share of the box; none unless given.
     device
         auto, cpu, cuda or mps.
     precision
@@ -115,6 +130,10 @@ def train(
         "limit": limit,
         "test_fraction": test_fraction,
         "normalisation": normalisation,
+        "contrast": contrast,
+        "box": box,
+        "lowpass": lowpass,
+        "mask_diameter": mask_diameter,
         "device": device,
         "precision": precision,
     }
