@@ -1,6 +1,5 @@
 """Gaussian-mixture clustering of the content codes, compared with labels."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,9 @@ import numpy as np
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import LabelTable
 from dualcontrast.evaluation.d_score import why_not_scored
+from dualcontrast.evaluation.mixture import FITTED_ROWS, fit_mixture
 from dualcontrast.evaluation.regression import standardise
 from dualcontrast.random_streams import numpy_stream
-
-FITTED_ROWS = 20_000
-STARTS = 20
-COVARIANCE_FLOOR = 1e-4
 
 
 def matched_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
@@ -38,9 +34,7 @@ def matched_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
 def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, bool]:
     """Fit a Gaussian mixture to training codes and assign held-out codes to its components.
 
-    Full covariances (floor 1e-4 on the diagonal) on standardised codes, at most 20,000 fitted rows. The best
-    likelihood of 20 starts is kept: 10 from k-means, 10 from random images, since on codes with several
-    good-looking partitions a single start can land on a poor one.
+    See `fit_mixture`; standardised codes, at most 20,000 fitted rows, the best of 20 starts.
 
     Parameters
     ----------
@@ -58,31 +52,12 @@ def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 
     converged : bool
         Whether the best start reached its optimum.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits
-
     rng = numpy_stream(seed, "clustering")
     rows = rng.permutation(len(train))[:FITTED_ROWS]
     x, x_test = standardise(train[rows], test)
     if x.shape[1] == 0:
         return np.zeros(len(test), dtype=np.int64), True
-    fitted = []
-    for start in ("kmeans", "random_from_data"):
-        mixture = GaussianMixture(
-            min(count, len(x)),
-            reg_covar=COVARIANCE_FLOOR,
-            n_init=STARTS // 2,
-            init_params=start,
-            max_iter=500,
-            random_state=int(rng.integers(2**31)),
-        )
-        # Threads cost more than they bring to so little work, most of all on a machine that is busy.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            # What counts is whether the best start converged, and that is returned.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted.append(mixture.fit(x))
-    best = max(fitted, key=lambda mixture: mixture.lower_bound_)
+    best = fit_mixture(x, count, rng)
     return best.predict(x_test), bool(best.converged_)
 
 

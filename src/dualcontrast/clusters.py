@@ -1,0 +1,447 @@
+"""Classes of the particles of a run, from clusters of their codes, and the files that give them back."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dualcontrast.codes import Codes
+from dualcontrast.data.labels import LabelTable, positions_of
+from dualcontrast.data.source import ImageSource
+from dualcontrast.errors import RunError, SettingError
+from dualcontrast.evaluation.mixture import ClusterMethod, Partition, check_count, partition
+from dualcontrast.export.star import StarText, write_star_subset
+from dualcontrast.files import write_text
+from dualcontrast.run_folder import RunFolder
+
+FOLDER = "clusters"
+TABLE, RECORD, BIC_FIGURE, MAPS = "classes.csv", "clusters.json", "bic.png", "maps"
+CODE_NAMES = ("content", "transformation", "both")
+TOMOGRAM_COLUMNS = ("rlnTomoName", "rlnMicrographName")
+NEAREST_LISTED = 10
+HEADER = (
+    "id",
+    "class",
+    "probability",
+    "nearest_rank",
+    "conformation",
+    "conformation_probability",
+    "conformation_nearest_rank",
+)
+
+Count = int | tuple[int, int] | None
+On = Literal["content", "transformation", "both"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """Classes, or conformations within classes.
+
+    Attributes
+    ----------
+    names : numpy.ndarray of str, shape (N,)
+        Class (`2`) or conformation (`2.1`) of each particle.
+    probability : numpy.ndarray, shape (N,)
+        Of that class given the particle's code.
+    nearest_rank : numpy.ndarray of int, shape (N,)
+        1 for the member that is nearest the centre of its class, 2 for the next, ...
+    """
+
+    names: np.ndarray
+    probability: np.ndarray
+    nearest_rank: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The classes of a run's particles.
+
+    Attributes
+    ----------
+    name : str
+        Of the clustering; its folder in the run is `clusters/NAME`.
+    ids : numpy.ndarray of str, shape (N,)
+        Particle ids.
+    classes : Level
+        The clusters.
+    conformations : Level or None
+        Clusters within each class, where they were asked for.
+    record : dict
+        Settings, counts and curves, as in `clusters.json`.
+    """
+
+    name: str
+    ids: np.ndarray
+    classes: Level
+    conformations: Level | None
+    record: dict[str, Any]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes: `1`, `2`, ... by falling size."""
+        return _in_order(self.classes.names)
+
+    @property
+    def conformation_names(self) -> list[str]:
+        """Names of the conformations: `1.1`, `1.2`, ...; empty where none were asked for."""
+        return [] if self.conformations is None else _in_order(self.conformations.names)
+
+    def members(self, name: str) -> np.ndarray:
+        """Return the ids of the members of a class or conformation, nearest its centre first.
+
+        Raises
+        ------
+        RunError
+            When there is no such class.
+        """
+        known = self.class_names + self.conformation_names
+        if name not in known:
+            raise RunError(f"clusters '{self.name}': no class '{name}'; choose one of {', '.join(known)}")
+        level = self.classes if self.conformations is None or name in self.class_names else self.conformations
+        rows = np.flatnonzero(level.names == name)
+        return self.ids[rows[np.argsort(level.nearest_rank[rows], kind="stable")]]
+
+    def table(self) -> str:
+        """Return the text of `classes.csv`."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(HEADER)
+        for row, particle in enumerate(self.ids.tolist()):
+            writer.writerow(
+                [particle, *_cells(self.classes, row), *_cells(self.conformations, row)],
+            )
+        return out.getvalue()
+
+    @classmethod
+    def load(cls, run: RunFolder, name: str | None = None) -> "Clusters":
+        """Read the classes that `cluster_run` wrote.
+
+        Parameters
+        ----------
+        run : RunFolder
+            The run.
+        name : str, optional
+            Of the clustering; may be left out where the run has only one.
+
+        Raises
+        ------
+        RunError
+            When there is no such clustering, or its files are damaged.
+        """
+        there = clusterings_of(run)
+        if not there:
+            raise RunError(f"{run.path}: has no classes; make them with `dualcontrast cluster {run.path}`")
+        if name is None and len(there) > 1:
+            raise RunError(f"{run.path}: has several clusterings; choose one of {', '.join(there)}")
+        name = name or there[0]
+        if name not in there:
+            raise RunError(f"{run.path}: has no clusters '{name}'; choose one of {', '.join(there)}")
+        folder = run.path / FOLDER / name
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            with (folder / TABLE).open(newline="", encoding="utf-8") as handle:
+                header, *rows = csv.reader(handle, strict=True)
+            if tuple(header) != HEADER or not rows:
+                raise ValueError("another header")
+            columns = list(zip(*rows, strict=True))
+            ids = np.array(columns[0], dtype=str)
+            return cls(
+                name,
+                ids,
+                _level(columns[1:4]),
+                _level(columns[4:7]) if columns[4][0] else None,
+                record,
+            )
+        except (OSError, ValueError, csv.Error) as error:
+            raise RunError(
+                f"{folder}: classes cannot be read ({error}); make them again with `cluster --overwrite`"
+            ) from None
+
+
+def clusterings_of(run: RunFolder) -> list[str]:
+    """Return the names of the finished clusterings of a run."""
+    return sorted(path.parent.name for path in (run.path / FOLDER).glob(f"*/{RECORD}"))
+
+
+def cluster_run(
+    run: RunFolder | str | Path,
+    on: On = "content",
+    count: Count = None,
+    method: ClusterMethod = "gmm",
+    *,
+    conformations: Count | Literal["auto"] = None,
+    conformations_on: On = "transformation",
+    name: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+) -> Clusters:
+    """Cluster the codes of all particles of a run, and write the classes into `RUN/clusters/NAME`.
+
+    Written are `classes.csv`, `clusters.json`, a figure of the BIC curves where BIC chose, and, for images
+    from a STAR file, that file once for each class and conformation, with the rows of its members.
+
+    Parameters
+    ----------
+    run : RunFolder, str or Path
+        A trained run; it is encoded first where that is not done.
+    on : {'content', 'transformation', 'both'}
+        The code that is clustered; both are put side by side.
+    count : int, (int, int) or None
+        Number of classes, or the lowest and highest of which BIC chooses; None stands for 1 to 10.
+    method : {'gmm', 'kmeans'}
+        See `partition`. k-means needs a number.
+    conformations : int, (int, int), 'auto' or None
+        Number of conformations to look for within each class, in the same way; None looks for none.
+    conformations_on : {'content', 'transformation', 'both'}
+        The code that is clustered within each class.
+    name : str, optional
+        Of the clustering; the name of the code unless given.
+    seed : int
+        Of the sample and the starts.
+    overwrite : bool
+        Replace a clustering of that name, with its class STAR files and maps.
+    device : str
+        Where images are encoded.
+    progress : bool
+        Show a progress bar while images are encoded.
+
+    Raises
+    ------
+    SettingError
+        For numbers or names that cannot be used, or more clusters than particles.
+    RunError
+        When a clustering of that name exists and `overwrite` is not set, or the run is not trained.
+    DataError
+        When the images of the run are no longer where they were.
+    """
+    from dualcontrast.pipeline import encode_run
+
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    name = _check_settings(on, count, method, conformations, conformations_on, name)
+    folder = run.path / FOLDER / name
+    if (folder / RECORD).exists() and not overwrite:
+        raise RunError(f"{folder}: exists already; add --overwrite or choose another --name")
+    encode_run(run, device=device, progress=progress)
+    source = run.open_source()
+    codes = _sorted_by_id(run.codes)
+    found = partition(_chosen(codes, on), count, method, seed, f"{on} codes")
+    classes = _as_level(found, "")
+    inner: dict[str, Partition] = {}
+    level = None
+    if conformations is not None:
+        inner_count = None if conformations == "auto" else conformations
+        within = _chosen(codes, conformations_on)
+        for label in _in_order(classes.names):
+            inner[label] = partition(
+                within[classes.names == label], inner_count, method, seed, f"class {label}"
+            )
+        level = _joined(classes.names, inner)
+    settings = {
+        "on": on,
+        "count": count,
+        "method": method,
+        "conformations": conformations,
+        "conformations_on": conformations_on if conformations is not None else None,
+        "seed": seed,
+    }
+    clusters = Clusters(name, codes.ids, classes, level, {})
+    clusters.record.update(_record(clusters, settings, found, inner, source.labels))
+    _write(clusters, folder, source, found, inner)
+    return clusters
+
+
+def tomogram_counts(
+    labels: LabelTable | None, ids: np.ndarray, classes: np.ndarray
+) -> tuple[str, dict[str, dict[str, int]]] | None:
+    """Count the members of each class in each tomogram.
+
+    Parameters
+    ----------
+    labels : LabelTable or None
+        With a column `rlnTomoName`, or else `rlnMicrographName`.
+    ids, classes : numpy.ndarray of str, shape (N,)
+        Particles and their classes.
+
+    Returns
+    -------
+    column : str
+        The one that names the tomograms.
+    counts : dict of str to dict of str to int
+        By tomogram and class; classes that do not occur in a tomogram are left out of its dict.
+
+    None where no such column is there.
+    """
+    factors = () if labels is None else labels.factors
+    by_name = {factor.name: factor for factor in factors}
+    column = next((name for name in TOMOGRAM_COLUMNS if name in by_name), None)
+    if labels is None or column is None:
+        return None
+    rows = positions_of(ids, labels.ids)
+    counts: dict[str, dict[str, int]] = {}
+    values = by_name[column].values[rows].astype(str)
+    for tomogram, label in zip(values.tolist(), classes.tolist(), strict=True):
+        of_tomogram = counts.setdefault(tomogram, {})
+        of_tomogram[label] = of_tomogram.get(label, 0) + 1
+    return column, {tomogram: counts[tomogram] for tomogram in sorted(counts)}
+
+
+def star_name(label: str) -> str:
+    """File name of the STAR file of a class."""
+    return f"class-{label}.star"
+
+
+def is_star(source: ImageSource) -> bool:
+    """Whether images come from a STAR file."""
+    return Path(source.location).suffix.lower() == ".star"
+
+
+def _check_settings(
+    on: str,
+    count: Count,
+    method: str,
+    conformations: Count | str,
+    conformations_on: str,
+    name: str | None,
+) -> str:
+    for option, code in (("on", on), ("conformations-on", conformations_on)):
+        if code not in CODE_NAMES:
+            raise SettingError(f"--{option} {code}: choose one of {', '.join(CODE_NAMES)}")
+    check_count(count, method)
+    if conformations is not None:
+        if isinstance(conformations, str) and conformations != "auto":
+            raise SettingError(f"conformations '{conformations}': give a number, a range, or auto")
+        check_count(None if isinstance(conformations, str) else conformations, method)
+    name = on if name is None else name
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise SettingError(f"--name '{name}': use letters, digits, '-', '_' and '.' only")
+    return name
+
+
+def _sorted_by_id(codes: Codes) -> Codes:
+    """Bring codes into an order that does not depend on that of the images."""
+    return codes.select(np.sort(codes.ids))
+
+
+def _chosen(codes: Codes, on: str) -> np.ndarray:
+    if on == "both":
+        return np.concatenate((codes.content, codes.transformation), axis=1)
+    return getattr(codes, on)
+
+
+def _as_level(found: Partition, prefix: str) -> Level:
+    rank = np.empty(len(found.labels), dtype=np.int64)
+    for label in range(len(found.centres)):
+        rows = np.flatnonzero(found.labels == label)
+        rank[rows[np.argsort(found.distances[rows], kind="stable")]] = np.arange(1, len(rows) + 1)
+    return Level(
+        np.array([f"{prefix}{label + 1}" for label in found.labels.tolist()], dtype=str),
+        found.responsibilities[np.arange(len(found.labels)), found.labels],
+        rank,
+    )
+
+
+def _joined(classes: np.ndarray, inner: dict[str, Partition]) -> Level:
+    """Put the conformations of all classes into one level."""
+    parts = [(np.flatnonzero(classes == label), _as_level(p, f"{label}.")) for label, p in inner.items()]
+    back = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return Level(
+        np.concatenate([level.names for _, level in parts])[back],
+        np.concatenate([level.probability for _, level in parts])[back],
+        np.concatenate([level.nearest_rank for _, level in parts])[back],
+    )
+
+
+def _in_order(names: np.ndarray) -> list[str]:
+    return sorted(set(names.tolist()), key=lambda name: [int(part) for part in name.split(".")])
+
+
+def _cells(level: Level | None, row: int) -> list[str]:
+    if level is None:
+        return ["", "", ""]
+    return [str(level.names[row]), f"{level.probability[row]:.6f}", str(level.nearest_rank[row])]
+
+
+def _level(columns: Sequence[Sequence[str]]) -> Level:
+    names, probability, rank = columns
+    return Level(
+        np.array(names, dtype=str), np.array(probability, dtype=np.float64), np.array(rank, dtype=np.int64)
+    )
+
+
+def _record(
+    clusters: Clusters,
+    settings: dict[str, Any],
+    found: Partition,
+    inner: dict[str, Partition],
+    labels: LabelTable | None,
+) -> dict[str, Any]:
+    """Collect what `clusters.json` holds."""
+    levels = [clusters.classes.names] + (
+        [clusters.conformations.names] if clusters.conformations is not None else []
+    )
+    tomograms = [tomogram_counts(labels, clusters.ids, names) for names in levels]
+    described = {}
+    for label in clusters.class_names + clusters.conformation_names:
+        members = clusters.members(label)
+        described[label] = {"particles": len(members), "nearest": members[:NEAREST_LISTED].tolist()}
+    return {
+        "settings": settings,
+        "particles": len(clusters.ids),
+        "fit": _fit(found),
+        "fit_within": {label: _fit(part) for label, part in inner.items()},
+        "classes": described,
+        "tomograms": [
+            {"column": counted[0], "counts": counted[1]} for counted in tomograms if counted is not None
+        ],
+    }
+
+
+def _fit(found: Partition) -> dict[str, Any]:
+    return {
+        "clusters": len(found.centres),
+        "dimensions": found.dimensions,
+        "converged": found.converged,
+        "bic": {str(count): value for count, value in found.bic.items()},
+    }
+
+
+def _write(
+    clusters: Clusters, folder: Path, source: ImageSource, found: Partition, inner: dict[str, Partition]
+) -> None:
+    # Read before anything is written: a STAR file that has changed ends here.
+    star = StarText(source.location) if is_star(source) else None
+    texts = clusters.class_names + clusters.conformation_names
+    if star is not None:
+        star.subset(clusters.ids.tolist())
+    _delete(folder)
+    write_text(folder / TABLE, clusters.table())
+    curves = {"classes": found.bic} | {f"within class {label}": part.bic for label, part in inner.items()}
+    if any(len(curve) > 1 for curve in curves.values()):
+        from dualcontrast.figures.bic_curves import bic_figure
+        from dualcontrast.figures.style import save_figure
+
+        save_figure(bic_figure(curves), folder / BIC_FIGURE)
+    for label in texts if star is not None else ():
+        assert star is not None
+        write_star_subset(star, clusters.members(label).tolist(), folder / star_name(label))
+    # Last, because a folder with a record counts as a clustering.
+    write_text(folder / RECORD, json.dumps(clusters.record, indent=1) + "\n")
+
+
+def _delete(folder: Path) -> None:
+    """Delete the files of a former clustering of that name and the maps of its classes, and no others."""
+    (folder / RECORD).unlink(missing_ok=True)
+    for pattern in (TABLE, BIC_FIGURE, star_name("*")):
+        for file in folder.glob(pattern):
+            file.unlink()
+    for pattern in ("maps.json", "maps.npy", "maps.png", "class-*"):
+        for file in (folder / MAPS).glob(pattern):
+            file.unlink()

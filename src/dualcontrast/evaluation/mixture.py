@@ -1,0 +1,237 @@
+"""Clusters of codes: a Gaussian mixture with a given or chosen number of components, or k-means."""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dualcontrast.errors import SettingError
+from dualcontrast.evaluation.regression import standardise
+from dualcontrast.random_streams import numpy_stream
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
+FITTED_ROWS = 20_000
+STARTS = 20
+COVARIANCE_FLOOR = 1e-4
+AUTOMATIC_RANGE = (1, 10)
+FEWEST_PER_COMPONENT = 10
+SEARCHED_DIMENSIONS = 10
+METHODS = ("gmm", "kmeans")
+
+ClusterMethod = Literal["gmm", "kmeans"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Codes divided into clusters.
+
+    Clusters are numbered from 0 by falling size. Components to which no code belongs are left out.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray of int, shape (N,)
+        Cluster of each code.
+    responsibilities : numpy.ndarray, shape (N, K)
+        Probability of each cluster given the code; rows sum to 1. k-means knows only 0 and 1.
+    centres : numpy.ndarray, shape (K, d)
+        Mean of the codes weighted by their responsibilities, in the units of the codes.
+    distances : numpy.ndarray, shape (N,)
+        Distance of each code to the centre of its cluster: Mahalanobis distance for the mixture, Euclidean
+        distance of standardised codes for k-means.
+    bic : dict of int to float
+        Bayesian information criterion by number of components (lower is better); empty for k-means.
+    converged : bool
+        Whether the fit reached its optimum.
+    dimensions : int
+        Principal directions of the standardised codes that were clustered.
+    """
+
+    labels: np.ndarray
+    responsibilities: np.ndarray
+    centres: np.ndarray
+    distances: np.ndarray
+    bic: dict[int, float]
+    converged: bool
+    dimensions: int
+
+
+def fit_mixture(
+    x: np.ndarray, count: int, rng: np.random.Generator, starts: int = STARTS
+) -> "GaussianMixture":
+    """Fit a Gaussian mixture, and keep the start of the best likelihood.
+
+    Full covariances with a floor of 1e-4 on the diagonal. Half of the starts are from k-means, half from
+    random rows, since on codes with several good-looking partitions a single start can land on a poor one.
+
+    Parameters
+    ----------
+    x : numpy.ndarray, shape (N, d)
+        Standardised codes.
+    count : int
+        Number of components; at most N are fitted.
+    rng : numpy.random.Generator
+        Seeds the starts.
+    starts : int
+        How many, at least 2.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    fitted = []
+    for start in ("kmeans", "random_from_data"):
+        mixture = GaussianMixture(
+            min(count, len(x)),
+            reg_covar=COVARIANCE_FLOOR,
+            n_init=starts // 2,
+            init_params=start,
+            max_iter=500,
+            random_state=int(rng.integers(2**31)),
+        )
+        # Threads cost more than they bring to so little work, most of all on a machine that is busy.
+        with warnings.catch_warnings(), threadpool_limits(1):
+            # What counts is whether the best start converged, and that is returned.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted.append(mixture.fit(x))
+    return max(fitted, key=lambda mixture: mixture.lower_bound_)
+
+
+def partition(
+    codes: np.ndarray,
+    count: int | tuple[int, int] | None = None,
+    method: ClusterMethod = "gmm",
+    seed: int = 0,
+    what: str = "codes",
+) -> Partition:
+    """Divide codes into clusters.
+
+    Codes are standardised, and at most 20,000 rows, chosen at random, are fitted. Their principal directions
+    are clustered instead of all dimensions in two cases. Where BIC chooses the number, it sees the first ten:
+    a full covariance has d (d + 1) / 2 numbers, and in 50 dimensions their price hides clusters that lie well
+    apart. And where there are fewer than ten rows for each component and dimension, there are only as many
+    directions as leave ten, since covariances of more would be fitted to noise.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray, shape (N, d)
+        Codes; the order of the rows decides which are sampled, so it should always be the same.
+    count : int, (int, int) or None
+        Number of clusters, or the lowest and highest of which BIC (Schwarz 1978) chooses; None stands for
+        1 to 10. The highest is lowered to a tenth of the rows.
+    method : {'gmm', 'kmeans'}
+        k-means needs a number: it has no likelihood, and so no BIC.
+    seed : int
+        Of the sample and the starts.
+    what : str
+        What the codes are of, for messages.
+
+    Raises
+    ------
+    SettingError
+        For a number below 1 or above N, for k-means without a number, or where several clusters are asked of
+        codes that do not vary.
+    """
+    low, high = check_count(count, method)
+    rows_there = len(codes)
+    if low > rows_there:
+        raise SettingError(f"{what}: {low} clusters of {rows_there} particles; ask for at most {rows_there}")
+    high = max(low, min(high, rows_there // FEWEST_PER_COMPONENT))
+    rows = numpy_stream(seed, "clusters", "rows").permutation(rows_there)[:FITTED_ROWS]
+    x, everything = standardise(codes[rows], codes)
+    if x.shape[1] == 0:
+        if low > 1:
+            raise SettingError(
+                f"{what}: every particle has the same code, so there are no {low} clusters; "
+                "look at `dualcontrast evaluate` for a collapsed code"
+            )
+        return _ordered(np.ones((rows_there, 1)), np.zeros((rows_there, 1)), codes, {}, True, 0)
+    most = max(1, len(x) // (FEWEST_PER_COMPONENT * high))
+    x, everything = _principal(x, everything, min(most, SEARCHED_DIMENSIONS) if low < high else most)
+    if method == "kmeans":
+        return _kmeans(x, everything, codes, low, seed)
+    fitted = {n: fit_mixture(x, n, numpy_stream(seed, "clusters", n)) for n in range(low, high + 1)}
+    bic = {n: float(mixture.bic(x)) for n, mixture in fitted.items()}
+    best = fitted[min(bic, key=lambda n: bic[n])]
+    means, roots = np.asarray(best.means_), np.asarray(best.precisions_cholesky_)
+    # precisions_cholesky_ P has Σ⁻¹ = P Pᵀ, so the Mahalanobis distance is the length of Pᵀ (x - μ).
+    distances = np.stack(
+        [np.linalg.norm((everything - mean) @ root, axis=1) for mean, root in zip(means, roots, strict=True)],
+        axis=1,
+    )
+    return _ordered(best.predict_proba(everything), distances, codes, bic, bool(best.converged_), x.shape[1])
+
+
+def check_count(count: int | tuple[int, int] | None, method: str = "gmm") -> tuple[int, int]:
+    """Return the lowest and highest number of clusters that is asked for.
+
+    Raises
+    ------
+    SettingError
+        For numbers below 1, a range that runs backwards, an unknown method, or k-means without a number.
+    """
+    if method not in METHODS:
+        raise SettingError(f"unknown clustering '{method}'; choose {' or '.join(METHODS)}")
+    low, high = (count, count) if isinstance(count, int) else count or AUTOMATIC_RANGE
+    if low < 1 or high < low:
+        raise SettingError(f"{low} to {high} clusters: give a number of at least 1, or a range that rises")
+    if method == "kmeans" and low != high:
+        raise SettingError("k-means cannot choose the number of clusters; give it, or use the method gmm")
+    return low, high
+
+
+def _kmeans(x: np.ndarray, everything: np.ndarray, codes: np.ndarray, count: int, seed: int) -> Partition:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    random_state = int(numpy_stream(seed, "clusters", count).integers(2**31))
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        means = KMeans(
+            count,
+            n_init=STARTS,  # pyright: ignore[reportArgumentType]
+            max_iter=500,
+            random_state=random_state,
+        ).fit(x)
+        distances = means.transform(everything)
+    hard = np.eye(distances.shape[1])[distances.argmin(axis=1)]
+    return _ordered(hard, distances, codes, {}, means.n_iter_ < 500, x.shape[1])
+
+
+def _principal(x: np.ndarray, everything: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the principal directions of `x` where it has more dimensions than `most`."""
+    if x.shape[1] <= most:
+        return x, everything
+    _, vectors = np.linalg.eigh(x.T @ x)
+    directions = vectors[:, ::-1][:, :most]
+    return x @ directions, everything @ directions
+
+
+def _ordered(
+    responsibilities: np.ndarray,
+    distances: np.ndarray,
+    codes: np.ndarray,
+    bic: dict[int, float],
+    converged: bool,
+    dimensions: int,
+) -> Partition:
+    """Number the clusters by falling size, and leave out those without members."""
+    labels = responsibilities.argmax(axis=1)
+    sizes = np.bincount(labels, minlength=responsibilities.shape[1])
+    weights = responsibilities / np.maximum(responsibilities.sum(axis=0), np.finfo(float).tiny)
+    centres = weights.T @ codes.astype(np.float64)
+    # Of clusters of one size, the one whose centre comes first: the numbers then depend on the codes alone.
+    order = np.lexsort((*centres.T[::-1], -sizes))
+    order = order[sizes[order] > 0]
+    kept = responsibilities[:, order]
+    return Partition(
+        labels=np.argsort(order)[np.searchsorted(np.sort(order), labels)],
+        responsibilities=kept / kept.sum(axis=1, keepdims=True),
+        centres=centres[order],
+        distances=distances[np.arange(len(codes)), labels],
+        bic=bic,
+        converged=converged,
+        dimensions=dimensions,
+    )
