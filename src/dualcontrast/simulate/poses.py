@@ -41,7 +41,7 @@ class Poses:
 
     @property
     def origins(self) -> np.ndarray:
-        """RELION's rlnOriginXAngst, -YAngst and -ZAngst: what has to be added to centre the particle, in Å."""
+        """rlnOriginXAngst, -YAngst and -ZAngst: the shift that brings the particle to the centre, in Å."""
         return -self.shifts
 
     @property
