@@ -125,3 +125,20 @@ def test_codes_file_runs_no_code(tmp_path):
     with pytest.raises(DataError, match="not a file of codes"):
         Codes.load(tmp_path / "codes.npz")
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_model_of_cropped_images_takes_what_it_was_trained_on(tmp_path, monkeypatch):
+    # Read a few images at a time, as of volumes that are large before they are cropped.
+    monkeypatch.setattr("dualcontrast.training.batches.READ_BYTES", 7 * 4 * 20 * 20)
+    source = bar_source(40, (20, 20))
+    model = DualContrast(box=16, mask_diameter=0.9, **SMALL).fit(source)
+    codes = model.encode(source)
+    assert model.decode(codes).shape == (40, 1, 16, 16)
+    model.save(tmp_path / "model.safetensors")
+    again = Model.load(tmp_path / "model.safetensors", device="cpu", progress=False)
+    assert again.preparation == model.preparation
+    assert np.array_equal(again.encode(source).content, codes.content)
+    with pytest.raises(DataError, match=r"shape \(1, 16, 16\).*takes \(1, 20, 20\)"):
+        again.encode(bar_source(4, (16, 16)))
+    with pytest.raises(SettingError, match="box is 0"):
+        DualContrast(box=0)
