@@ -1,6 +1,7 @@
 """One image in one file: its header, and its pixels."""
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -9,6 +10,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from dualcontrast.data import mrc
 from dualcontrast.data.arrays import map_npy
 from dualcontrast.data.pixels import channel_axis, channels_first, check_stored_type
 from dualcontrast.errors import DataError
@@ -19,6 +21,7 @@ T = TypeVar("T")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+_SAME_SIZE = 1e-3
 
 # What Pillow is asked to turn each of its modes into; a palette is looked up, one bit becomes 0 or 255.
 _PILLOW_MODES = {
@@ -48,14 +51,31 @@ class Header(NamedTuple):
         `(C, H, W)` or `(C, D, H, W)`, alpha not counted.
     stored_type : str
         For example `uint8`.
+    voxel_size : float or None
+        Edge of a pixel or voxel in Å, where the file says it.
     """
 
     shape: tuple[int, ...]
     stored_type: str
+    voxel_size: float | None = None
 
     def __str__(self) -> str:
         colours = {1: "grayscale", 3: "RGB"}[self.shape[0]]
-        return f"{'×'.join(map(str, self.shape[1:]))} {colours} {self.stored_type}"
+        size = "" if self.voxel_size is None else f" at {self.voxel_size:g} Å"
+        return f"{'×'.join(map(str, self.shape[1:]))} {colours} {self.stored_type}{size}"
+
+    def agrees(self, other: "Header") -> bool:
+        """Whether another image can stand in one set with this one."""
+        if self.voxel_size is None or other.voxel_size is None:
+            same_size = self.voxel_size == other.voxel_size
+        else:
+            same_size = math.isclose(self.voxel_size, other.voxel_size, rel_tol=_SAME_SIZE)
+        return self[:2] == other[:2] and same_size
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image in a format read here."""
+    return Path(name).suffix.lower() in SUFFIXES or mrc.is_mrc(name)
 
 
 def read_header(path: Path) -> Header:
@@ -66,6 +86,8 @@ def read_header(path: Path) -> Header:
     DataError
         When the file is no image of its format, or its header is cut short.
     """
+    if mrc.is_mrc(path):
+        return _read_mrc_header(path)
     return _named(path, _read_tiff_header, _read_pillow_header, _read_npy_header)
 
 
@@ -77,6 +99,8 @@ def read_pixels(path: Path) -> np.ndarray:
     DataError
         When the file is truncated or not an image, or some of its pixels are transparent.
     """
+    if mrc.is_mrc(path):
+        return mrc.read_mrc(path)[None]
     return _named(path, _read_tiff, _read_pillow, _read_npy)
 
 
@@ -101,6 +125,17 @@ def _header_of(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> Header:
     channels = 1 if axis is None else shape[axis - 1]
     spatial = tuple(length for position, length in enumerate(shape, start=1) if position != axis)
     return Header((channels, *spatial), dtype.name)
+
+
+def _read_mrc_header(path: Path) -> Header:
+    header = mrc.read_mrc_header(path)
+    if header.kind.endswith("stack"):
+        what = "2-D images" if header.kind == "image stack" else "volumes"
+        raise DataError(
+            f"{path}: is a stack of {header.shape[0]} {what}; keep one image or volume a file in a folder, "
+            "and give a stack of volumes by itself"
+        )
+    return Header((1, *header.shape), header.dtype.name, header.voxel_size)
 
 
 def _read_npy_header(path: Path) -> Header:

@@ -9,7 +9,7 @@ import csv
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast
@@ -237,7 +237,7 @@ def _label_table(rows: list[tuple[int, list[str]]]) -> LabelTable:
     return LabelTable(np.array(columns[0], dtype=str), tuple(factors))
 
 
-def align(table: LabelTable, ids: np.ndarray, origin: str) -> LabelTable:
+def align(table: LabelTable, ids: np.ndarray, origin: str, ignored: Collection[str] = ()) -> LabelTable:
     """Bring a table into the order of a source's ids.
 
     File names match ids with or without their suffix.
@@ -250,16 +250,19 @@ def align(table: LabelTable, ids: np.ndarray, origin: str) -> LabelTable:
         The source's particle ids.
     origin : str
         Where the table is from, for messages.
+    ignored : collection of str
+        Ids whose rows are left out: those of images that were skipped.
 
     Raises
     ------
     DataError
         When an image has no row, or a row has no image.
     """
-    known = set(ids.tolist())
+    known = {*ids.tolist(), *ignored}
     names = [name if name in known else _without_suffix(name) for name in table.ids.tolist()]
     check_unique(np.array(names, dtype=str), origin)
     table = LabelTable(np.array(names, dtype=str), table.factors)
+    table = table.select(table.ids[~np.isin(table.ids, np.array(list(ignored), dtype=str))])
     missing = ids[positions_of(ids, table.ids) < 0]
     unknown = table.ids[positions_of(table.ids, ids) < 0]
     lengths = f"{origin}: {len(table.ids)} rows of labels for {len(ids)} images"

@@ -1,7 +1,8 @@
 """The one interface through which images reach everything else."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class ImageSource(ABC):
         Ids of a published split (`train` and `test`), where the data set has one.
     voxel_size : float or None
         Edge of a voxel in Å, the same for every image; None where it is not known.
+    skipped : mapping of str to str
+        Ids of particles that were left out because they cannot be used, with the reason.
     """
 
     location: str
@@ -39,6 +42,7 @@ class ImageSource(ABC):
     labels: LabelTable | None = None
     fixed_split: dict[str, np.ndarray] | None = None
     voxel_size: float | None = None
+    skipped: Mapping[str, str] = MappingProxyType({})
 
     def __len__(self) -> int:
         return len(self.ids)
