@@ -4,18 +4,18 @@ A structure becomes its electrostatic potential: the sum of the electron scatter
 (International Tables for Crystallography, volume C, table 4.3.2.2) in vacuum, B factors of 0. Both kinds are
 then filtered alike:
 
-- low-pass to the resolution R: the amplitude at spatial frequency k is multiplied by exp(-(k R)²), which is 1/e
-  at k = 1/R. This is the convention of EMAN's `pdb2mrc`.
-- cut at the Nyquist frequency of the box with a soft edge: half a cosine from 80 % to 100 % of it, the same in
-  all directions. Without it a resolution finer than two voxels leaves ripples that lie along the axes.
+- low-pass to the resolution R: the amplitude at spatial frequency k is multiplied by exp(-(k R)²), which is
+  1/e at k = 1/R. This is the convention of EMAN's `pdb2mrc`.
+- cut at the Nyquist frequency of the box with a soft edge: half a cosine from 80 % to 100 % of it, the same
+  in all directions. Without it a resolution finer than two voxels leaves ripples that lie along the axes.
 """
 
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import mrcfile
 import numpy as np
-from scipy import fft
 
 from dualcontrast.errors import DataError
 from dualcontrast.simulate.structures import Atoms
@@ -94,11 +94,11 @@ def structure_density(
     calculator.grid.spacegroup = gemmi.SpaceGroup("P 1")
     calculator.add_model_density_to_grid(structure[0])
 
-    spectrum = fft.rfftn(np.ascontiguousarray(calculator.grid.array.transpose(2, 1, 0)))
+    spectrum = np.fft.rfftn(np.ascontiguousarray(calculator.grid.array.transpose(2, 1, 0)))
     spectrum = _crop(spectrum, box) / _OVERSAMPLING**3
     frequency = _frequencies((box,) * 3, voxel_size)
     spectrum *= _filter(frequency, resolution, voxel_size) * np.exp(calculator.blur * frequency**2 / 4)
-    return fft.irfftn(spectrum, s=(box,) * 3).astype(np.float32)
+    return np.fft.irfftn(spectrum, s=(box,) * 3, axes=(0, 1, 2)).astype(np.float32)
 
 
 def map_density(path: str | Path, *, box: int, voxel_size: float, resolution: float) -> np.ndarray:
@@ -130,9 +130,9 @@ def map_density(path: str | Path, *, box: int, voxel_size: float, resolution: fl
     """
     path = Path(path)
     volume, spacing = _read_map(path)
-    spectrum = fft.rfftn(volume)
+    spectrum = np.fft.rfftn(volume)
     spectrum *= _filter(_frequencies(volume.shape, spacing), resolution, voxel_size)
-    smooth = fft.irfftn(spectrum, s=volume.shape)
+    smooth = np.fft.irfftn(spectrum, s=volume.shape, axes=(0, 1, 2))
     if smooth.max() <= -smooth.min():
         raise DataError(f"{path}: the particle should be brighter than its surroundings; invert the map")
 
@@ -147,12 +147,12 @@ def map_density(path: str | Path, *, box: int, voxel_size: float, resolution: fl
         radius = float(distances[order][np.searchsorted(share, 1 - _LOST_SHARE)])
         raise DataError(_does_not_fit(str(path), radius, box, voxel_size))
 
-    result = spectrum
+    result: np.ndarray = spectrum
     for axis, size in enumerate(volume.shape):
         # Positions of the new voxels in voxels of the map.
         positions = (np.arange(box) - box // 2) * voxel_size / spacing + centre[axis]
         last = axis == len(volume.shape) - 1
-        order = fft.rfftfreq(size) if last else fft.fftfreq(size)
+        order = np.fft.rfftfreq(size) if last else np.fft.fftfreq(size)
         waves = np.exp(2j * np.pi * np.outer(positions, order)).astype(np.complex64) / size
         if last:
             # The other half of the spectrum is the conjugate of this one: count it by doubling.
@@ -160,14 +160,15 @@ def map_density(path: str | Path, *, box: int, voxel_size: float, resolution: fl
             waves *= doubled.astype(np.float32)
         waves[(positions < -0.5) | (positions > size - 0.5)] = 0
         result = np.moveaxis(np.tensordot(waves, result, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(result.real, dtype=np.float32)
+    return np.ascontiguousarray(np.real(result), dtype=np.float32)
 
 
 def _read_map(path: Path) -> tuple[np.ndarray, float]:
     """Read a map as (z, y, x) in float32, and its voxel size in Å."""
     try:
         with mrcfile.open(path, permissive=False) as file:
-            data, header = np.asarray(file.data), file.header
+            data = np.asarray(file.data)
+            header: Any = file.header
             sizes = [float(file.voxel_size[axis]) for axis in "xyz"]
             axes = [int(header[field]) for field in ("maps", "mapr", "mapc")]
     except (OSError, EOFError, ValueError) as error:
@@ -221,7 +222,9 @@ def _crop(spectrum: np.ndarray, box: int) -> np.ndarray:
 
 def _frequencies(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
     """Return the spatial frequency of each element of an `rfftn`, in 1/Å."""
-    axes = [fft.fftfreq(size, voxel_size) for size in shape[:-1]] + [fft.rfftfreq(shape[-1], voxel_size)]
+    axes = [np.fft.fftfreq(size, voxel_size) for size in shape[:-1]] + [
+        np.fft.rfftfreq(shape[-1], voxel_size)
+    ]
     z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
     return np.sqrt(z**2 + y**2 + x**2).astype(np.float32)
 
@@ -238,6 +241,6 @@ def _does_not_fit(name: str, radius: float, box: int, voxel_size: float) -> str:
     needed = int(np.ceil(2 * radius / voxel_size))
     needed += needed % 2
     return (
-        f"{name}: reaches {radius:.0f} Å from its centre, but a box of {box} voxels of {voxel_size:g} Å holds "
-        f"{box * voxel_size / 2:.0f} Å; use a box of at least {needed}, or larger voxels"
+        f"{name}: reaches {radius:.0f} Å from its centre, but a box of {box} voxels of {voxel_size:g} Å only "
+        f"{box * voxel_size / 2:.0f} Å; use a box of at least {needed} voxels, or larger voxels"
     )

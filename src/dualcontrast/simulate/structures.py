@@ -12,8 +12,9 @@ from dualcontrast.errors import DataError
 
 STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
-# Atoms that stand for their residue in an elastic network: C-alpha in proteins, phosphorus in nucleic acids.
-_NODE_ATOMS = (("CA", "C"), ("P", "P"))
+# Atoms that stand for their residue in an elastic network: C-alpha of an amino acid; backbone, sugar and base
+# of a nucleotide, which is about three times as heavy (Yang et al. 2006, Nucleic Acids Research 34:W24).
+_NODE_ATOMS = (("CA", "C"), ("P", "P"), ("C4'", "C"), ("C2", "C"))
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Atoms:
     occupancies : numpy.ndarray, float64, shape (n,)
         Alternative positions of an atom share an occupancy of 1.
     nodes : numpy.ndarray, int64, shape (m,)
-        Which atoms stand for their residue in an elastic network: one C-alpha of each amino acid and one
-        phosphorus of each nucleotide, in the order of the chains.
+        Which atoms stand for their residue in an elastic network: C-alpha of each amino acid; P, C4' and C2
+        of each nucleotide. In the order of the chains.
     """
 
     positions: np.ndarray
@@ -88,18 +89,19 @@ def read_atoms(path: str | Path) -> Atoms:
         for residue in chain:
             if residue.is_water():
                 continue
-            node = None
+            is_polymer = residue.entity_type == gemmi.EntityType.Polymer
+            seen = set()
             for atom in residue:
                 # Symbols that are no element, and those beyond californium, have no scattering factor.
                 if atom.is_hydrogen() or atom.occ <= 0 or atom.element.c4322 is None:
                     continue
-                if node is None and (atom.name, atom.element.name) in _NODE_ATOMS:
-                    node = len(positions)
+                # One node for all alternative positions of an atom.
+                if is_polymer and atom.name not in seen and (atom.name, atom.element.name) in _NODE_ATOMS:
+                    seen.add(atom.name)
+                    nodes.append(len(positions))
                 positions.append(atom.pos.tolist())
                 elements.append(atom.element.name)
                 occupancies.append(atom.occ)
-            if node is not None:
-                nodes.append(node)
     if not positions:
         raise DataError(
             f"{path}: no atoms besides hydrogens and waters; give a PDB or mmCIF file of a structure"
