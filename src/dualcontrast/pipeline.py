@@ -11,6 +11,7 @@ from dualcontrast.codes import Codes
 from dualcontrast.data.check import check_images
 from dualcontrast.data.fingerprint import describe_change, fingerprint
 from dualcontrast.data.open import open_source
+from dualcontrast.data.skipped import write_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split, make_split
 from dualcontrast.data.subset import SubsetSource
@@ -21,7 +22,7 @@ from dualcontrast.methods.base import Preset
 from dualcontrast.model import Model, apply_changes
 from dualcontrast.networks import check_image_shape
 from dualcontrast.random_streams import numpy_stream
-from dualcontrast.run_folder import CODES, EVALUATION, REPORT, WEIGHTS, RunFolder
+from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, RunFolder
 from dualcontrast.training.batches import check_enough
 from dualcontrast.training.loop import Checkpointing
 
@@ -40,12 +41,18 @@ class DataOptions:
         Use a random choice of this many training images, and of as many test images at the most.
     test_fraction : float
         Held out where the data set has no published split.
+    datadir : str or None
+        Folder to look for the files of a STAR file in first.
+    skip_bad : bool
+        Leave out images that cannot be used, and list them in the run's `skipped.csv`.
     """
 
     labels: str | None = None
     folder_labels: bool = False
     limit: int | None = None
     test_fraction: float = 0.2
+    datadir: str | None = None
+    skip_bad: bool = False
 
 
 def train(
@@ -153,7 +160,13 @@ def train(
             **dict(changes or {}),
         )
         options = options or DataOptions()
-        source = open_source(data, labels=options.labels, folder_labels=options.folder_labels)
+        source = open_source(
+            data,
+            labels=options.labels,
+            folder_labels=options.folder_labels,
+            datadir=options.datadir,
+            skip_bad=options.skip_bad,
+        )
         run = _begin(run.path, model, source, options, overwrite)
 
     if not (run.path / WEIGHTS).exists():
@@ -227,6 +240,8 @@ def encode(
     device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
+    datadir: str | Path | None = None,
+    skip_bad: bool = False,
 ) -> Codes:
     """Encode images with the model of a run and write the codes.
 
@@ -244,6 +259,10 @@ def encode(
         Replace `output`.
     progress : bool
         Show a progress bar on standard error.
+    datadir : str or Path, optional
+        Folder to look for the files of a STAR file in first.
+    skip_bad : bool
+        Leave out images that cannot be used, and list them beside `output`, in `NAME.skipped.csv`.
 
     Returns
     -------
@@ -263,9 +282,17 @@ def encode(
         raise SettingError(f"--output {output}: codes are written as .npz; give a name that ends in .npz")
     if output.exists() and not overwrite:
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
-    codes = run.load_model(device, progress).encode(open_source(data))
+    source = open_source(data, datadir=datadir, skip_bad=skip_bad)
+    codes = run.load_model(device, progress).encode(source)
+    if skip_bad:
+        write_skipped(skipped_beside(output), source.skipped)
     codes.save(output)
     return codes
+
+
+def skipped_beside(output: Path) -> Path:
+    """Name the file that lists what was skipped when codes were written to `output`."""
+    return output.with_suffix(".skipped.csv")
 
 
 def limit_split(split: Split, limit: int, seed: int) -> Split:
@@ -305,9 +332,13 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
         "location": str(location.resolve()) if location.exists() else source.location,
         **vars(options),
         "labels": options.labels and str(Path(options.labels).resolve()),
+        "datadir": options.datadir and str(Path(options.datadir).expanduser().resolve()),
     }
     recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}
-    return RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)
+    run = RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)
+    if options.skip_bad:
+        write_skipped(run.path / SKIPPED, source.skipped)
+    return run
 
 
 def _continue(
@@ -333,7 +364,9 @@ def _continue(
             f"{run.path}: the run has other settings than {', '.join(changes)} given here; "
             "resume with its own settings or choose another --output"
         )
-    source = open_source(data, labels=config["data"]["labels"], folder_labels=config["data"]["folder_labels"])
+    source = run.open_source(data)
+    if config["data"].get("skip_bad") and not (run.path / SKIPPED).exists():
+        write_skipped(run.path / SKIPPED, source.skipped)
     change = describe_change(config["fingerprint"], source)
     if change:
         raise DataError(f"{change}; restore the images the run began with, or train a new run")

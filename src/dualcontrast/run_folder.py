@@ -12,6 +12,7 @@ import yaml
 
 from dualcontrast.codes import Codes
 from dualcontrast.data.open import open_source
+from dualcontrast.data.skipped import read_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
@@ -23,6 +24,7 @@ from dualcontrast.prepare import Preparation
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
+SKIPPED = "skipped.csv"
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
 
@@ -184,8 +186,17 @@ class RunFolder:
         assert network is not None
         return network
 
-    def open_source(self) -> ImageSource:
+    def open_source(
+        self, location: str | Path | None = None, *, labels: str | Path | None = None
+    ) -> ImageSource:
         """Open the images that the run was trained on.
+
+        Parameters
+        ----------
+        location : str or Path, optional
+            Where they are now, if no longer where they were.
+        labels : str or Path, optional
+            CSV file of labels instead of the one that the run began with.
 
         Raises
         ------
@@ -193,7 +204,17 @@ class RunFolder:
             When they are no longer where they were.
         """
         data = self.config["data"]
-        return open_source(data["location"], labels=data["labels"], folder_labels=data["folder_labels"])
+        # Runs of earlier versions have neither `datadir` nor `skip_bad`.
+        skip_bad = data.get("skip_bad", False)
+        recorded = self.path / SKIPPED
+        return open_source(
+            data["location"] if location is None else location,
+            labels=data["labels"] if labels is None else labels,
+            folder_labels=data["folder_labels"],
+            datadir=data.get("datadir"),
+            skip_bad=skip_bad,
+            known_bad=read_skipped(recorded) if skip_bad and recorded.is_file() else None,
+        )
 
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -211,7 +232,7 @@ class RunFolder:
             return
         # The configuration goes first: what is left of an interrupted deletion is then no run.
         (self.path / CONFIG).unlink(missing_ok=True)
-        for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT):
+        for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT, SKIPPED):
             (self.path / name).unlink(missing_ok=True)
         for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png")):
             for file in (self.path / folder).glob(pattern):

@@ -96,6 +96,8 @@ def info(
     *,
     labels: Path | None = None,
     folder_labels: Annotated[bool, Parameter(negative=())] = False,
+    datadir: Path | None = None,
+    skip_bad: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Say what is in a set of images: count, shape, range, labels and split; every image is read.
 
@@ -107,6 +109,10 @@ def info(
         CSV file of labels; its first column is id, filename or image.
     folder_labels
         Take the sub-folders as content labels.
+    datadir
+        Folder in which the files that a STAR file names are looked for first.
+    skip_bad
+        Leave out images that cannot be read or used, and say which.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -117,7 +123,7 @@ def info(
     from dualcontrast.data.open import open_source
     from dualcontrast.data.pixels import name_some
 
-    source = open_source(data, labels=labels, folder_labels=folder_labels)
+    source = open_source(data, labels=labels, folder_labels=folder_labels, datadir=datadir, skip_bad=skip_bad)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading images", total=len(source))
         survey = survey_images(source, lambda done: progress.update(task, completed=done))
@@ -127,6 +133,8 @@ def info(
     table.add_row(kind, f"{len(source):,}")
     table.add_row("size", "×".join(map(str, spatial)))
     table.add_row("channels", {1: "1 (grayscale)", 3: "3 (RGB)"}[channels])
+    if source.voxel_size is not None:
+        table.add_row("voxel size", f"{source.voxel_size:g} Å")
     table.add_row("stored as", source.stored_type)
     table.add_row("values as read", f"{survey.low:.4g} to {survey.high:.4g}")
     table.add_row("ids", escape(f"{source.ids[0]} … {source.ids[-1]}"))
@@ -138,6 +146,11 @@ def info(
     console.print(table)
     if source.labels is not None:
         console.print(_label_rows(source.labels))
+    if skip_bad:
+        table = Table("skipped", "reason", title=f"{len(source.skipped):,} images are left out")
+        for name, reason in source.skipped.items():
+            table.add_row(escape(name), escape(reason))
+        console.print(table)
     if len(survey.constant):
         console.print(
             f"all pixels are equal in {name_some(survey.constant)}; leave them out before training",

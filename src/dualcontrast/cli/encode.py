@@ -17,6 +17,8 @@ def encode(
     data: str,
     *,
     output: Path,
+    datadir: Path | None = None,
+    skip_bad: Annotated[bool, Parameter(negative=())] = False,
     device: str = "auto",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     progress: bool = True,
@@ -31,6 +33,10 @@ def encode(
         A folder of images, an array file, or the name of a data set.
     output
         File to write, ending in .npz.
+    datadir
+        Folder in which the files that a STAR file names are looked for first.
+    skip_bad
+        Leave out images that cannot be read or used, and list them beside the output.
     device
         auto, cpu, cuda or mps.
     overwrite
@@ -40,7 +46,20 @@ def encode(
     """
     from dualcontrast import pipeline
 
-    codes = pipeline.encode(run, data, output, device=device, overwrite=overwrite, progress=progress)
+    codes = pipeline.encode(
+        run,
+        data,
+        output,
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
+        datadir=datadir,
+        skip_bad=skip_bad,
+    )
+    if skip_bad:
+        from dualcontrast.cli.results import print_skipped
+
+        print_skipped(pipeline.skipped_beside(output))
     print(
         f"{output}: codes of {len(codes):,} images, {codes.content.shape[1]} numbers of content and "
         f"{codes.transformation.shape[1]} of transformation each"

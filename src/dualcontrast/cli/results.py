@@ -21,10 +21,16 @@ def labels_of(run: "RunFolder", path: Path | None) -> "LabelTable | None":
     """
     if path is None:
         return None
-    from dualcontrast.data.open import open_source
+    return run.open_source(labels=path).labels
 
-    data = run.config["data"]
-    return open_source(data["location"], labels=path, folder_labels=data["folder_labels"]).labels
+
+def print_skipped(path: Path) -> None:
+    """Say how many images were left out, and where they are listed."""
+    from dualcontrast.data.skipped import read_skipped
+
+    skipped = read_skipped(path)
+    names = f"; they and the reasons are in {path}" if skipped else ""
+    print(f"skipped: {len(skipped):,} images that cannot be used{names}")
 
 
 def print_results(run: "RunFolder") -> None:

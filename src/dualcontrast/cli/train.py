@@ -37,6 +37,8 @@ def train(
     seed: int | None = None,
     labels: Path | None = None,
     folder_labels: bool | None = None,
+    datadir: Path | None = None,
+    skip_bad: bool | None = None,
     limit: int | None = None,
     test_fraction: float | None = None,
     normalisation: str | None = None,
@@ -82,6 +84,10 @@ def train(
         CSV file with an `id` column; labels are used for scores only, never for training.
     folder_labels
         Take the names of sub-folders as content labels.
+    datadir
+        Folder in which the files that a STAR file names are looked for first.
+    skip_bad
+        Leave out images that cannot be read or used, and list them in the run's skipped.csv.
     limit
         Use a random choice of this many images.
     test_fraction
@@ -127,6 +133,8 @@ def train(
         "seed": seed,
         "labels": None if labels is None else str(labels),
         "folder_labels": folder_labels,
+        "datadir": None if datadir is None else str(datadir),
+        "skip_bad": skip_bad,
         "limit": limit,
         "test_fraction": test_fraction,
         "normalisation": normalisation,
@@ -142,7 +150,7 @@ def train(
     changes = {**options.pop("settings", {}), **dict(map(parse_setting, setting))}
     of_data = {
         name: options.pop(name)
-        for name in ("labels", "folder_labels", "limit", "test_fraction")
+        for name in ("labels", "folder_labels", "datadir", "skip_bad", "limit", "test_fraction")
         if name in options
     }
     of_model = ("epochs", "batch_size", "learning_rate", "content_dim", "transformation_dim")
@@ -168,6 +176,11 @@ def train(
         again = f"dualcontrast train {data} --output {output} --resume"
         print(f"stopped after step {stop.step:,}; the state is kept. Go on with:\n  {again}", file=sys.stderr)
         sys.exit(128 + stop.signal_number)
+    if run.config["data"].get("skip_bad"):
+        from dualcontrast.cli.results import print_skipped
+        from dualcontrast.run_folder import SKIPPED
+
+        print_skipped(run.path / SKIPPED)
     if evaluate:
         from dualcontrast.cli.results import print_results
 
