@@ -1,6 +1,7 @@
 """Classes of the particles of a run, from clusters of their codes, and the files that give them back."""
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -132,7 +133,8 @@ class Clusters:
         Raises
         ------
         RunError
-            When there is no such clustering, or its files are damaged.
+            When there is no such clustering, its files are damaged, or the run was trained or encoded again
+            since then.
         """
         there = clusterings_of(run)
         if not there:
@@ -149,19 +151,26 @@ class Clusters:
                 header, *rows = csv.reader(handle, strict=True)
             if tuple(header) != HEADER or not rows:
                 raise ValueError("another header")
+            made_from = record["codes"]
             columns = list(zip(*rows, strict=True))
             ids = np.array(columns[0], dtype=str)
-            return cls(
+            clusters = cls(
                 name,
                 ids,
                 _level(columns[1:4]),
                 _level(columns[4:7]) if columns[4][0] else None,
                 record,
             )
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, KeyError, csv.Error) as error:
             raise RunError(
                 f"{folder}: classes cannot be read ({error}); make them again with `cluster --overwrite`"
             ) from None
+        if made_from != _digest(_sorted_by_id(run.codes)):
+            raise RunError(
+                f"{folder}: made from other codes than those of the run; make them again with "
+                "`cluster --overwrite`"
+            )
+        return clusters
 
 
 def clusterings_of(run: RunFolder) -> list[str]:
@@ -254,6 +263,7 @@ def cluster_run(
     }
     clusters = Clusters(name, codes.ids, classes, level, {})
     clusters.record.update(_record(clusters, settings, found, inner, source.labels))
+    clusters.record["codes"] = _digest(codes)
     _write(clusters, folder, source, found, inner)
     return clusters
 
@@ -328,6 +338,14 @@ def _check_settings(
 def _sorted_by_id(codes: Codes) -> Codes:
     """Bring codes into an order that does not depend on that of the images."""
     return codes.select(np.sort(codes.ids))
+
+
+def _digest(codes: Codes) -> str:
+    """Hash ids and codes, so that classes of other codes are noticed."""
+    digest = hashlib.blake2b("\n".join(codes.ids.tolist()).encode(), digest_size=16)
+    for code in (codes.content, codes.transformation):
+        digest.update(np.ascontiguousarray(code).tobytes())
+    return digest.hexdigest()
 
 
 def _chosen(codes: Codes, on: str) -> np.ndarray:

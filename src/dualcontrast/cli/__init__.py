@@ -10,7 +10,19 @@ from cyclopts import App, CycloptsError
 from dualcontrast.errors import UserError
 
 BAD_INPUT = 2
-VERBS = ("demo", "data", "simulate", "train", "encode", "evaluate", "transfer", "report")
+VERBS = (
+    "demo",
+    "data",
+    "simulate",
+    "train",
+    "encode",
+    "evaluate",
+    "cluster",
+    "decode",
+    "traverse",
+    "transfer",
+    "report",
+)
 
 
 def build_app() -> App:

@@ -1,5 +1,7 @@
 """What changes in the image when one code is moved and the other is kept."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -67,18 +69,24 @@ def principal_axes(codes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     return centre, axes * signs[:, None], np.sqrt(np.clip(values[order], 0, None))
 
 
-def traverse(start: np.ndarray, centre: np.ndarray, axis: np.ndarray, spread: float) -> np.ndarray:
+def traverse(
+    start: np.ndarray,
+    centre: np.ndarray,
+    axis: np.ndarray,
+    spread: float,
+    steps: Sequence[float] | np.ndarray = STEPS,
+) -> np.ndarray:
     """Move one code along one direction, to fixed places that are the same for every image.
 
-    The code's coordinate along the axis becomes `step · spread` from the centre, for every step from -2 to 2;
-    its other coordinates stay.
+    The code's coordinate along the axis becomes `step · spread` from the centre, for every step, by default
+    from -2 to 2; its other coordinates stay.
 
     Returns
     -------
     numpy.ndarray, float32, shape (number of steps, d)
     """
     kept = start - axis * (axis @ (start - centre))
-    return (kept[None] + np.array(STEPS)[:, None] * spread * axis[None]).astype(np.float32)
+    return (kept[None] + np.asarray(steps)[:, None] * spread * axis[None]).astype(np.float32)
 
 
 def traversal_images(

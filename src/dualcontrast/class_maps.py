@@ -1,0 +1,152 @@
+"""The mean volume (or image) of each class of a run, drawn by its decoder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dualcontrast.clusters import FOLDER, MAPS, Clusters
+from dualcontrast.errors import RunError, SettingError
+from dualcontrast.evaluation.inference import decode_codes
+from dualcontrast.export.chimerax import write_chimerax_script
+from dualcontrast.export.series import write_images
+from dualcontrast.files import write_text
+from dualcontrast.methods.base import Method
+from dualcontrast.run_folder import RunFolder
+
+MAPS_RECORD = "maps.json"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Files of decoded images.
+
+    Attributes
+    ----------
+    folder : Path
+        Where they are.
+    files : dict of str to str
+        File of each class or step.
+    voxel_size : float or None
+        Å; None for images without a known voxel size.
+    scripts : tuple of str
+        ChimeraX scripts beside them; none for 2-D images.
+    """
+
+    folder: Path
+    files: dict[str, str]
+    voxel_size: float | None
+    scripts: tuple[str, ...]
+
+
+def decode_classes(
+    run: RunFolder | str | Path,
+    classes: str | None = None,
+    *,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+) -> Maps:
+    """Decode each class of a run, and write maps of the box and voxel size that the run was prepared to.
+
+    Two maps are written of each class and conformation: `class-NAME`, decoded from the mean of the members'
+    content codes and the mean of their transformation codes, and `class-NAME_member`, decoded from the codes
+    of the member nearest the centre. The mean is the better summary where the codes of a class lie close
+    together. Where they lie on a ring, as poses do, the mean is in the empty middle, and the member is safer.
+
+    Parameters
+    ----------
+    run : RunFolder, str or Path
+        A run with classes.
+    classes : str, optional
+        Name of the clustering, where the run has several.
+    output : str or Path, optional
+        Folder to write into; `RUN/clusters/NAME/maps` unless given.
+    overwrite : bool
+        Replace maps that are there.
+    device : str
+        Where the method runs.
+
+    Raises
+    ------
+    RunError
+        When the run has no such classes, or maps are there and `overwrite` is not set.
+    SettingError
+        When the method has no decoder.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    clusters = Clusters.load(run, classes)
+    folder = run.path / FOLDER / clusters.name / MAPS if output is None else Path(output)
+    check_free(folder / MAPS_RECORD, overwrite)
+    method = decoder_of(run, device)
+    names = clusters.class_names + clusters.conformation_names
+    centres = [mean_codes(run, clusters.members(name)) for name in names]
+    nearest = run.codes.select(np.array([clusters.members(name)[0] for name in names], dtype=str))
+    content = np.concatenate([np.stack([c for c, _ in centres]), nearest.content])
+    transformation = np.concatenate([np.stack([z for _, z in centres]), nearest.transformation])
+    decoded = decode_codes(method, torch.from_numpy(content), torch.from_numpy(transformation)).numpy()
+    titles = [f"class-{name}" for name in names] + [f"class-{name}_member" for name in names]
+    (folder / MAPS_RECORD).unlink(missing_ok=True)
+    voxel_size = run.preparation.voxel_size
+    files = write_images(folder, dict(zip(titles, decoded, strict=True)), voxel_size, "maps")
+    scripts = _write_scripts(folder, clusters, files) if decoded.ndim == 5 else ()
+    record = {
+        "classes": clusters.name,
+        "voxel_size_angstrom": voxel_size,
+        "maps": {
+            name: {
+                "mean": files[f"class-{name}"],
+                "member": files[f"class-{name}_member"],
+                "member_id": str(member),
+                "particles": len(clusters.members(name)),
+            }
+            for name, member in zip(names, nearest.ids, strict=True)
+        },
+    }
+    # Last, because it says that the maps are complete.
+    write_text(folder / MAPS_RECORD, json.dumps(record, indent=1) + "\n")
+    return Maps(folder, files, voxel_size, scripts)
+
+
+def mean_codes(run: RunFolder, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean content and the mean transformation code of some particles, float32."""
+    codes = run.codes.select(ids)
+    return tuple(  # pyright: ignore[reportReturnType]
+        code.mean(axis=0, dtype=np.float64).astype(np.float32)
+        for code in (codes.content, codes.transformation)
+    )
+
+
+def decoder_of(run: RunFolder, device: str = "auto") -> Method:
+    """Load the method of a run.
+
+    Raises
+    ------
+    SettingError
+        When it has no decoder.
+    """
+    method = run.load_method(device)
+    if not method.generative:
+        raise SettingError(f"the method {method.name} has no decoder, so it draws no maps; use another run")
+    return method
+
+
+def check_free(record: Path, overwrite: bool) -> None:
+    """Raise `RunError` when decoded images are there already."""
+    if record.exists() and not overwrite:
+        raise RunError(f"{record.parent}: holds maps already; add --overwrite or choose another --output")
+
+
+def _write_scripts(folder: Path, clusters: Clusters, files: dict[str, str]) -> tuple[str, ...]:
+    """Write a script that shows the classes side by side, and one for each class that has conformations."""
+    written = ["classes.cxc"]
+    shown = [files[f"class-{name}"] for name in clusters.class_names]
+    write_chimerax_script(folder / written[0], shown, "tile")
+    for name in clusters.class_names:
+        within = [c for c in clusters.conformation_names if c.startswith(f"{name}.")]
+        if len(within) > 1:
+            written.append(f"class-{name}_morph.cxc")
+            write_chimerax_script(folder / written[-1], [files[f"class-{c}"] for c in within])
+    return tuple(written)

@@ -1,0 +1,138 @@
+"""`dualcontrast cluster`: classes from the codes of a run, and a STAR file for each."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from dualcontrast.clusters import Clusters
+
+EXAMPLES = """**Examples**
+
+- Identities, their number chosen by BIC: `dualcontrast cluster runs/first`
+- Three identities, and conformations within each:
+  `dualcontrast cluster runs/first --count 3 --conformations auto`
+- By state, whatever the identity: `dualcontrast cluster runs/first --on transformation --count 2-8`
+- k-means under another name:
+  `dualcontrast cluster runs/first --count 5 --method kmeans --name five-by-kmeans`
+"""
+MOST_TOMOGRAMS = 40
+
+
+def cluster(
+    run: Path,
+    *,
+    on: Literal["content", "transformation", "both"] = "content",
+    count: str = "auto",
+    method: Literal["gmm", "kmeans"] = "gmm",
+    conformations: str | None = None,
+    conformations_on: Literal["content", "transformation", "both"] = "transformation",
+    name: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    progress: bool = True,
+) -> None:
+    """Divide the particles of a run into classes, and write them into RUN/clusters/NAME.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    on
+        The code that is clustered: content finds identities, transformation finds states.
+    count
+        Number of classes; or a range such as 2-8, or auto (1-10), of which BIC chooses.
+    method
+        gmm: Gaussian mixture. kmeans needs a number.
+    conformations
+        Number of conformations to look for within each class, or a range, or auto; none unless given.
+    conformations_on
+        The code that is clustered within each class.
+    name
+        Of these classes; the name of the code unless given.
+    seed
+        Seed of the starts.
+    device
+        auto, cpu, cuda or mps.
+    overwrite
+        Replace classes of this name, with their STAR files and maps.
+    progress
+        Show a progress bar where the run has to be encoded first.
+    """
+    from dualcontrast.clusters import cluster_run
+
+    within = None if conformations is None else parse_count(conformations, "conformations")
+    clusters = cluster_run(
+        run,
+        on,
+        parse_count(count, "count"),
+        method,
+        conformations="auto" if conformations is not None and within is None else within,
+        conformations_on=conformations_on,
+        name=name,
+        seed=seed,
+        overwrite=overwrite,
+        device=device,
+        progress=progress,
+    )
+    print_clusters(clusters, run)
+
+
+def parse_count(text: str, option: str) -> int | tuple[int, int] | None:
+    """Read `5`, `2-8` or `auto` (None).
+
+    Raises
+    ------
+    SettingError
+        For anything else.
+    """
+    from dualcontrast.errors import SettingError
+
+    if text == "auto":
+        return None
+    low, dash, high = text.partition("-")
+    if not low.isdecimal() or (dash and not high.isdecimal()):
+        raise SettingError(f"--{option} {text}: give a number, a range such as 2-8, or auto")
+    return (int(low), int(high)) if dash else int(low)
+
+
+def print_clusters(clusters: "Clusters", run: Path) -> None:
+    """Print the classes, how they spread over the tomograms, and where the files are."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from dualcontrast.clusters import FOLDER
+
+    console = Console(highlight=False)
+    table = Table(title=escape(f"{run}: {clusters.name}"), title_justify="left")
+    for column, justify in (
+        ("class", "left"),
+        ("particles", "right"),
+        ("share", "right"),
+        ("nearest", "left"),
+    ):
+        table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
+    described = clusters.record["classes"]
+    for label in sorted(described, key=lambda label: [int(part) for part in label.split(".")]):
+        entry = described[label]
+        share = entry["particles"] / len(clusters.ids)
+        table.add_row(label, f"{entry['particles']:,}", f"{share:.1%}", escape(entry["nearest"][0]))
+    console.print(table)
+    for counted in clusters.record["tomograms"]:
+        labels = clusters.class_names if counted is clusters.record["tomograms"][0] else None
+        labels = labels or clusters.conformation_names
+        spread = Table(title=f"Particles by {counted['column']}", title_justify="left")
+        spread.add_column("tomogram")
+        for label in labels:
+            spread.add_column(label, justify="right")
+        for tomogram, counts in list(counted["counts"].items())[:MOST_TOMOGRAMS]:
+            spread.add_row(escape(tomogram), *(f"{counts.get(label, 0):,}" for label in labels))
+        console.print(spread)
+        if len(counted["counts"]) > MOST_TOMOGRAMS:
+            console.print(f"and {len(counted['counts']) - MOST_TOMOGRAMS} more in clusters.json")
+    if not clusters.record["fit"]["converged"]:
+        console.print("The fit did not reach its optimum; try another --seed or fewer classes.")
+    print(run / FOLDER / clusters.name)
