@@ -41,8 +41,8 @@ def load_conformations(
 
     An identity with fewer structures than `count` gets further ones from its own, by elastic-network normal
     modes (see `dualcontrast.simulate.normal_modes`), each structure in turn: the softest collective mode
-    forwards and backwards at each RMSD, then the next mode. Motions that lead to a conformation which is there
-    already, turned, are left out: symmetric particles have many. The name says what was done:
+    forwards and backwards at each RMSD, then the next mode. Motions that lead to a conformation which is
+    there already, turned, are left out: symmetric particles have many. The name says what was done:
     `1kx5+mode1-8.0A` is 1kx5 moved backwards along its softest mode to an RMSD of 8 Å over all atoms. Which
     way is forwards has no meaning.
 

@@ -35,7 +35,6 @@ def fetch_structure(pdb_id: str) -> Path:
         When the download fails or is no structure; the message names the file to put there by hand.
     """
     import pooch
-    import requests
 
     pdb_id = pdb_id.lower()
     folder = cache_folder() / "structures"
@@ -52,7 +51,10 @@ def fetch_structure(pdb_id: str) -> Path:
             pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)(f"{ADDRESS}{path.name}", str(received), None)
             read_atoms(received)
             received.replace(temporary)
-        except (requests.RequestException, ValueError, DataError) as error:
+        except (OSError, ValueError, DataError) as error:
+            # Failures of the network carry no errno of this machine, a full disk does.
+            if getattr(error, "errno", None):
+                raise
             raise DataError(
                 f"{pdb_id}: could not be downloaded from {ADDRESS} ({_reason(error)}); "
                 f"get it where there is a connection and put it there by hand: {path}"
