@@ -1,10 +1,8 @@
 """Particles made of beads, for trying things out without any file.
 
-Each identity is two or three compact domains of Gaussian beads, side by side. Each domain but the first turns
-about a hinge on an edge that it shares with the first; how far it has opened is the conformation.
+Each identity is two or three compact domains of Gaussian beads, side by side. The second domain turns about a
+hinge on an edge that it shares with the first; how far it has opened is the conformation.
 """
-
-from itertools import combinations_with_replacement
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -35,14 +33,18 @@ _DOMAINS = {
     "bar": (1.0, 1.0, 2.8),
 }
 
-# Identities in order: first three that are as different as can be, then the other pairs.
-_FIRST: list[tuple[str, ...]] = [("rod", "rod"), ("ball", "plate"), ("bar", "ball", "ball")]
-_SAME_AS_FIRST = {frozenset(domains) for domains in _FIRST if len(domains) == 2}
-IDENTITIES = _FIRST + [
-    domains
-    for domains in combinations_with_replacement(_DOMAINS, 2)
-    if frozenset(domains) not in _SAME_AS_FIRST
-]
+# The identities, the first three as different as can be. In all of them the openings are different shapes; two
+# balls, or a ball and a bar along the hinge, would only look turned.
+IDENTITIES: tuple[tuple[str, ...], ...] = (
+    ("rod", "rod"),
+    ("ball", "plate"),
+    ("bar", "ball", "ball"),
+    ("rod", "plate"),
+    ("rod", "bar"),
+    ("rod", "ball"),
+    ("plate", "plate"),
+    ("plate", "bar"),
+)
 
 
 def bead_assemblies(
@@ -55,12 +57,12 @@ def bead_assemblies(
 ) -> list[Conformation]:
     """Make bead assemblies of several identities, each in several conformations.
 
-    All identities have the same number of beads. They are up to 250 Å long.
+    All identities have the same number of beads. They are 95 to 235 Å long.
 
     Parameters
     ----------
     identities : int
-        At most 11.
+        At most 8.
     conformations : int
         Of each identity, opened in equal steps from 0° to 150°.
     box : int
@@ -103,14 +105,14 @@ def bead_positions(domains: tuple[str, ...], opening: float, seed: int = 0) -> n
     """Place the beads of an assembly.
 
     A plane that stands on the hinge separates the first two domains. The second turns away from it, so that
-    they never meet. A third hangs from the top of the first on its far side, and turns upwards.
+    they never meet. A third is fixed to the far side of the first.
 
     Parameters
     ----------
     domains : tuple of str
         Two or three shapes: `rod`, `plate`, `ball` or `bar`.
     opening : float
-        Of all hinges, in degrees.
+        Of the hinge, in degrees.
     seed : int
         Of the irregular places of the beads.
 
@@ -121,14 +123,13 @@ def bead_positions(domains: tuple[str, ...], opening: float, seed: int = 0) -> n
     """
     shake = numpy_stream(seed, "beads", *domains)
     first = _domain(domains[0], BEADS // len(domains), shake)
-    low = np.array([first[:, 0].max() + SPACING / 2, 0.0, 0.0])
-    high = np.array([first[:, 0].min() - SPACING / 2, first[:, 1].max() + SPACING / 2, 0.0])
     parts = [first]
-    # The third domain is placed as the second is, upside down.
-    for shape, hinge, upright in zip(domains[1:], (low, high), (0.0, 180.0), strict=False):
-        part = _domain(shape, BEADS // len(domains), shake)
-        part[:, 0] += SPACING / 2 - part[:, 0].min()
-        parts.append(Rotation.from_euler("z", upright - opening, degrees=True).apply(part) + hinge)
+    for shape, side, turn in zip(domains[1:], (1, -1), (-opening, 0.0), strict=False):
+        part = _domain(shape, BEADS // len(domains), shake) * (side, 1, 1)
+        # Half a spacing between the hinge and the beads nearest to it on either side.
+        hinge = side * ((side * first[:, 0]).max() + SPACING / 2)
+        part[:, 0] += side * (SPACING / 2 - (side * part[:, 0]).min())
+        parts.append(Rotation.from_euler("z", turn, degrees=True).apply(part) + np.array([hinge, 0, 0]))
     beads = np.concatenate(parts)
     return beads - beads.mean(axis=0)
 
