@@ -1,6 +1,6 @@
 """What the exceptions of the `reference` preset change: train it with the authors' bugs put back.
 
-    python benchmarks/authors_code.py                  # the table of docs/results.md: all of them, at 40 epochs
+    python benchmarks/authors_code.py                  # all of them, at 40 epochs
     python benchmarks/authors_code.py --bugs shared-layer
 
 A row is kept in `runs/authors-code`, and read where it is there already.

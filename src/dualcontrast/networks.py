@@ -140,7 +140,7 @@ class FullyConnectedDecoder(nn.Module):
 
 
 class ConvolutionalDecoder(nn.Module):
-    """A decoder of a fraction of the weights: both codes to a coarse grid, then doubled until it is the image.
+    """A decoder with a fraction of the weights: a coarse grid from both codes, doubled until it is the image.
 
     The codes enter as in `FullyConnectedDecoder`, by a layer each. A linear layer makes a grid of at most 4
     points a side with 128 channels; transposed convolutions of size 4 and stride 2 double it, 64 and 32

@@ -45,6 +45,8 @@ class DataOptions:
         Folder to look for the files of a STAR file in first.
     skip_bad : bool
         Leave out images that cannot be used, and list them in the run's `skipped.csv`.
+    tilt_range : tuple of float, or None
+        First and last tilt in degrees of the tilt series behind the volumes, see `open_source`.
     """
 
     labels: str | None = None
@@ -53,6 +55,7 @@ class DataOptions:
     test_fraction: float = 0.2
     datadir: str | None = None
     skip_bad: bool = False
+    tilt_range: tuple[float, float] | None = None
 
 
 def train(
@@ -166,6 +169,7 @@ def train(
             folder_labels=options.folder_labels,
             datadir=options.datadir,
             skip_bad=options.skip_bad,
+            tilt_range=options.tilt_range,
         )
         run = _begin(run.path, model, source, options, overwrite)
 
@@ -333,6 +337,7 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
         **vars(options),
         "labels": options.labels and str(Path(options.labels).resolve()),
         "datadir": options.datadir and str(Path(options.datadir).expanduser().resolve()),
+        "tilt_range": options.tilt_range and list(options.tilt_range),
     }
     recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}
     run = RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)

@@ -204,7 +204,7 @@ class RunFolder:
             When they are no longer where they were.
         """
         data = self.config["data"]
-        # Runs of earlier versions have neither `datadir` nor `skip_bad`.
+        # Runs of earlier versions have no `datadir`, `skip_bad` or `tilt_range`.
         skip_bad = data.get("skip_bad", False)
         recorded = self.path / SKIPPED
         return open_source(
@@ -214,6 +214,7 @@ class RunFolder:
             datadir=data.get("datadir"),
             skip_bad=skip_bad,
             known_bad=read_skipped(recorded) if skip_bad and recorded.is_file() else None,
+            tilt_range=tuple(data["tilt_range"]) if data.get("tilt_range") else None,
         )
 
     def _read_json(self, name: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def train(
     folder_labels: bool | None = None,
     datadir: Path | None = None,
     skip_bad: bool | None = None,
+    tilt_range: tuple[float, float] | None = None,
     limit: int | None = None,
     test_fraction: float | None = None,
     normalisation: str | None = None,
@@ -88,6 +89,9 @@ def train(
         Folder in which the files that a STAR file names are looked for first.
     skip_bad
         Leave out images that cannot be read or used, and list them in the run's skipped.csv.
+    tilt_range
+        First and last tilt in degrees, for example --tilt-range -60 60: pairs and reconstruction of
+        subtomograms then mind the missing wedge. Not needed where a STAR file names CTF volumes.
     limit
         Use a random choice of this many images.
     test_fraction
@@ -135,6 +139,7 @@ def train(
         "folder_labels": folder_labels,
         "datadir": None if datadir is None else str(datadir),
         "skip_bad": skip_bad,
+        "tilt_range": tilt_range,
         "limit": limit,
         "test_fraction": test_fraction,
         "normalisation": normalisation,
@@ -150,7 +155,7 @@ def train(
     changes = {**options.pop("settings", {}), **dict(map(parse_setting, setting))}
     of_data = {
         name: options.pop(name)
-        for name in ("labels", "folder_labels", "datadir", "skip_bad", "limit", "test_fraction")
+        for name in ("labels", "folder_labels", "datadir", "skip_bad", "tilt_range", "limit", "test_fraction")
         if name in options
     }
     of_model = ("epochs", "batch_size", "learning_rate", "content_dim", "transformation_dim")

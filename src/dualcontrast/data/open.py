@@ -30,6 +30,7 @@ def open_source(
     datadir: str | Path | None = None,
     skip_bad: bool = False,
     known_bad: Mapping[str, str] | None = None,
+    tilt_range: tuple[float, float] | None = None,
 ) -> ImageSource:
     """Open images.
 
@@ -52,6 +53,9 @@ def open_source(
         Read every image once, leave out those that cannot be used, and list them in `skipped`.
     known_bad : mapping of str to str, optional
         With `skip_bad`: what was found bad before, id and reason; left out without reading any image.
+    tilt_range : tuple of float, optional
+        First and last tilt in degrees of the tilt series behind the volumes; what lies between them was
+        measured. It replaces the CTF volumes that a STAR file may name.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def open_source(
     elif path.suffix.lower() == ".star" and path.is_file():
         source = StarSource(path, datadir=datadir, skip_bad=survey, leave_out=leave_out)
         beside = path.with_suffix(".csv")
-    elif path.is_dir() and _holds_image_files(path, folder_labels):
+    elif path.is_dir() and holds_image_files(path, folder_labels):
         source = FolderSource(path, folder_labels=folder_labels, skip_bad=survey, leave_out=leave_out)
         beside = path / "labels.csv"
     else:
@@ -93,10 +97,18 @@ def open_source(
     if labels is not None:
         table = align(read_label_csv(labels), source.ids, str(labels), ignored=source.skipped)
         source.labels = table if source.labels is None else source.labels.joined(table)
+    if tilt_range is not None:
+        if len(source.image_shape) != 4:
+            raise DataError(f"{name}: holds 2-D images, which have no missing wedge; leave --tilt-range out")
+        from dualcontrast.wedge import tilt_wedge
+
+        # Made once, so that a range that makes no sense is refused before any training.
+        tilt_wedge((16, 16, 16), *tilt_range)
+        source.tilt_range = tilt_range
     return source
 
 
-def _holds_image_files(path: Path, folder_labels: bool) -> bool:
+def holds_image_files(path: Path, folder_labels: bool = False) -> bool:
     """Whether a folder is one of image files, rather than a data set or a store in the form of a folder."""
     return not (is_idx(path) or is_zarr(path) or (find_published(path) is not None and not folder_labels))
 

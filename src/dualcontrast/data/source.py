@@ -31,6 +31,9 @@ class ImageSource(ABC):
         Ids of a published split (`train` and `test`), where the data set has one.
     voxel_size : float or None
         Edge of a voxel in Å, the same for every image; None where it is not known.
+    tilt_range : tuple of float, or None
+        First and last tilt in degrees (see `tilt_wedge`) of the tilt series that all volumes come from, where
+        the user gave them; they come before what the files say.
     skipped : mapping of str to str
         Ids of particles that were left out because they cannot be used, with the reason.
     """
@@ -42,6 +45,7 @@ class ImageSource(ABC):
     labels: LabelTable | None = None
     fixed_split: dict[str, np.ndarray] | None = None
     voxel_size: float | None = None
+    tilt_range: tuple[float, float] | None = None
     skipped: Mapping[str, str] = MappingProxyType({})
 
     def __len__(self) -> int:
@@ -93,4 +97,10 @@ class ImageSource(ABC):
         DataError
             When a file of weights cannot be read or does not fit the volumes.
         """
-        return None
+        if self.tilt_range is None:
+            return None
+        from dualcontrast.wedge import tilt_wedge
+
+        depth, height, width = self.image_shape[1:]
+        wedge = tilt_wedge((depth, height, width), *self.tilt_range).numpy()
+        return np.broadcast_to(wedge, (len(indices), *wedge.shape))

@@ -112,8 +112,8 @@ class StarSource(ImageSource):
 
     def read_wedges(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
         """Read the CTF volumes of `rlnCtfImage`; see `ImageSource.read_wedges` and `ctf_volume`."""
-        if CTF_IMAGE not in self._table.columns:
-            return None
+        if self.tilt_range is not None or CTF_IMAGE not in self._table.columns:
+            return super().read_wedges(indices)
         names = self._table.columns[CTF_IMAGE][self._rows[np.asarray(indices, dtype=np.int64)]]
         if not len(names):
             depth, height, width = self._box
@@ -134,13 +134,13 @@ class Survey:
         By row; rows without a readable volume are not there.
     reasons : dict of int to str
         Rows that cannot be used, and why.
-    missing : list of str
-        Names that no file was found for.
+    missing : dict of int to str
+        Rows of which a file was not found, and its name.
     """
 
     headers: dict[int, MrcHeader]
     reasons: dict[int, str]
-    missing: list[str]
+    missing: dict[int, str]
 
 
 class SubtomogramFiles:
@@ -221,7 +221,7 @@ class SubtomogramFiles:
         table = self._table
         headers: dict[int, MrcHeader] = {}
         reasons: dict[int, str] = {}
-        missing: list[str] = []
+        missing: dict[int, str] = {}
         for done, row in enumerate(rows.tolist(), start=1):
             if row in table.problems:
                 reasons[row] = table.problems[row]
@@ -230,7 +230,7 @@ class SubtomogramFiles:
                     headers[row] = self.header(row)
                 except MissingFileError as error:
                     reasons[row] = str(error)
-                    missing.append(str(table.names[row]))
+                    missing[row] = str(table.names[row])
                 except DataError as error:
                     reasons[row] = str(error)
             if progress is not None:
@@ -262,10 +262,10 @@ class SubtomogramFiles:
                 )
 
     def _look_at_ctfs(
-        self, headers: dict[int, MrcHeader], reasons: dict[int, str], missing: list[str]
+        self, headers: dict[int, MrcHeader], reasons: dict[int, str], missing: dict[int, str]
     ) -> None:
         names = self._table.columns[CTF_IMAGE]
-        known: dict[tuple[str, tuple[int, ...]], str | None] = {}
+        known: dict[tuple[str, tuple[int, ...]], DataError | None] = {}
         for row, header in headers.items():
             key = (str(names[row]), header.shape[-3:])
             if key not in known:
@@ -273,12 +273,12 @@ class SubtomogramFiles:
                     check_ctf_header(self.ctf_path(key[0]), key[1])
                     known[key] = None
                 except DataError as error:
-                    known[key] = str(error)
-                    if isinstance(error, MissingFileError):
-                        missing.append(key[0])
-            reason = known[key]
-            if reason is not None:
-                reasons.setdefault(row, reason)
+                    known[key] = error
+            error = known[key]
+            if error is not None and row not in reasons:
+                reasons[row] = str(error)
+                if isinstance(error, MissingFileError):
+                    missing[row] = key[0]
 
     def _refuse_collisions(self) -> None:
         """Refuse a `datadir` below which the files of several folders would be one."""

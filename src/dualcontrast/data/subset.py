@@ -34,6 +34,7 @@ class SubsetSource(ImageSource):
         self.stored_type = source.stored_type
         self.image_shape = source.image_shape
         self.voxel_size = source.voxel_size
+        self.tilt_range = source.tilt_range
         check_unique(self.ids, source.location)
         if not len(self.ids):
             raise DataError(f"{source.location}: a subset without images; choose at least one")
