@@ -13,6 +13,7 @@ BAD_INPUT = 2
 VERBS = (
     "demo",
     "data",
+    "check",
     "simulate",
     "train",
     "encode",

@@ -1,9 +1,13 @@
 """Finding the files that a STAR file names, wherever the project has moved to."""
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dualcontrast.errors import DataError
+
+# Names that are tried to find out what a `datadir` stands for; the first may happen to be missing.
+TRIED = 100
 
 
 class FileFinder:
@@ -35,15 +39,19 @@ class FileFinder:
         self.datadir = datadir
         self.dropped = 0
 
-    def set_reference(self, name: str) -> None:
-        """Choose how many leading folders are dropped below `datadir`: the fewest that find this name."""
+    def set_reference(self, names: Iterable[str]) -> None:
+        """Choose how many leading folders are dropped below `datadir`: the fewest that find a file.
+
+        The names that come first are tried, in the order of the alphabet, until one is found.
+        """
         if self.datadir is None:
             return
-        parts = parts_of(name)
-        for dropped in range(len(parts)):
-            if self.datadir.joinpath(*parts[dropped:]).is_file():
-                self.dropped = dropped
-                return
+        for name in heapq.nsmallest(TRIED, names):
+            parts = parts_of(name)
+            for dropped in range(len(parts)):
+                if self.datadir.joinpath(*parts[dropped:]).is_file():
+                    self.dropped = dropped
+                    return
 
     def candidates(self, name: str) -> Iterator[Path]:
         """Places where a file may be, first the one that counts."""

@@ -163,9 +163,9 @@ class SubtomogramFiles:
         self._table = table
         self._images = FileFinder(table.path, datadir)
         self._ctfs = FileFinder(table.path, datadir)
-        self._images.set_reference(split_name(min(table.names.tolist()))[1])
+        self._images.set_reference(split_name(name)[1] for name in table.names.tolist())
         if CTF_IMAGE in table.columns:
-            self._ctfs.set_reference(min(table.columns[CTF_IMAGE].tolist()))
+            self._ctfs.set_reference(table.columns[CTF_IMAGE].tolist())
         self._refuse_collisions()
 
     def path(self, row: int) -> Path:
