@@ -16,6 +16,7 @@ from pydantic import Field
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from dualcontrast.errors import SettingError
 from dualcontrast.random_streams import torch_stream
 from dualcontrast.simulate.central_slices import CentralSlices
 from dualcontrast.simulate.ctf import Ctf, ctf_image
@@ -82,7 +83,7 @@ def dose_filter(frequencies: Tensor, dose: float | Tensor) -> Tensor:
 
 
 class TiltSeries:
-    """The imaging and reconstruction of subtomograms of one tomogram.
+    """The imaging and reconstruction of subtomograms, with the tilts that all tomograms share.
 
     Volumes are embedded in a box of twice the edge, so that neither the CTF nor the projection wraps around;
     frequencies beyond the Nyquist sphere are empty.
@@ -97,41 +98,68 @@ class TiltSeries:
         First and last tilt in degrees. The tilt axis is y; the beam runs along z at 0 degrees.
     scheme : TiltScheme
         Tilt step and dose.
-    ctf : Ctf or None
-        Settings of the microscope; None images without a CTF.
-    defocus : float
-        Defocus of all images in µm: across a particle, it changes too little to matter at these frequencies.
+
+    Attributes
+    ----------
+    tilts : numpy.ndarray, shape (T,)
+        Tilts in degrees, in the order in which they are taken.
     """
 
     def __init__(
-        self,
-        box: int,
-        voxel_size: float,
-        tilt_range: tuple[float, float],
-        scheme: TiltScheme,
-        ctf: Ctf | None,
-        defocus: float,
+        self, box: int, voxel_size: float, tilt_range: tuple[float, float], scheme: TiltScheme
     ) -> None:
-        self.box = box
+        self.box, self.voxel_size = box, voxel_size
         self.tilts = dose_symmetric_tilts(*tilt_range, scheme.step)
+        if not len(self.tilts):
+            raise SettingError(
+                f"tilt range {tilt_range[0]:g} to {tilt_range[1]:g} degrees holds no multiple of the "
+                f"step of {scheme.step:g} degrees; widen it"
+            )
         # A tilt turns the sample by Ry(tilt), so the axes of its image lie in the sample turned back.
         turns = Rotation.from_euler("y", self.tilts[:, None], degrees=True)
         self._slices = CentralSlices(2 * box, turns.inv().as_matrix())
-        per_tilt = scheme.total_dose / len(self.tilts)
         # Dose halfway through each exposure.
-        doses = torch.tensor((np.arange(len(self.tilts)) + 0.5) * per_tilt, dtype=torch.float32)
+        doses = (np.arange(len(self.tilts)) + 0.5) * scheme.total_dose / len(self.tilts)
         full = torch.fft.fftfreq(2 * box, d=voxel_size)
         half = torch.fft.rfftfreq(2 * box, d=voxel_size)
         length = torch.sqrt(full[:, None] ** 2 + half[None, :] ** 2)
-        self._damage = dose_filter(length, doses[:, None, None])
-        transfer = torch.ones_like(length) if ctf is None else ctf_image(2 * box, voxel_size, ctf, defocus)
-        self._transfer = transfer * self._damage
+        self._damage = dose_filter(length, torch.from_numpy(doses).float()[:, None, None])
 
-    def image(self, densities: Tensor) -> Tensor:
-        """Image and reconstruct densities without noise; (N, box, box, box) to the same."""
+    def transfer(self, ctf: Ctf | None, defocus: float) -> Tensor:
+        """Give what the images of one tomogram are multiplied by: the CTF, and the damage by the dose.
+
+        Parameters
+        ----------
+        ctf : Ctf or None
+            Settings of the microscope; None images without a CTF.
+        defocus : float
+            In µm, of all images: across a particle and between tilts it changes too little to matter at the
+            frequencies of a subtomogram.
+
+        Returns
+        -------
+        Tensor of shape (T, 2 box, box + 1)
+        """
+        if ctf is None:
+            return self._damage
+        return self._damage * ctf_image(2 * self.box, self.voxel_size, ctf, defocus)
+
+    def image(self, densities: Tensor, transfer: Tensor) -> Tensor:
+        """Image and reconstruct densities, without noise.
+
+        Parameters
+        ----------
+        densities : Tensor of shape (N, box, box, box)
+            Posed particles.
+        transfer : Tensor of shape (T, 2 box, box + 1) or (N, T, 2 box, box + 1)
+            From `transfer`.
+
+        Returns
+        -------
+        Tensor of shape (N, box, box, box)
+        """
         padded = F.pad(densities, (self.box // 2,) * 6)
-        images = self._slices.project(padded) * self._transfer
-        return self._reconstruct(images)
+        return self._reconstruct(self._slices.project(padded) * transfer)
 
     def noise(self, seed: int, numbers: np.ndarray) -> Tensor:
         """Reconstruct white noise of equal variance in all tilts, for the particles of these numbers.
@@ -145,7 +173,7 @@ class TiltSeries:
         white = [torch.randn(size, generator=torch_stream(seed, "tilt noise", int(n))) for n in numbers]
         return self._reconstruct(torch.fft.rfft2(torch.stack(white)))
 
-    def transfer_volume(self) -> Tensor:
+    def transfer_volume(self, transfer: Tensor) -> Tensor:
         """Give what every Fourier component of a density was multiplied by, on its way into a subtomogram.
 
         It holds the missing wedge, the CTF with its sign, and the dose: what RELION 3 calls the CTF volume.
@@ -157,7 +185,7 @@ class TiltSeries:
         """
         point = torch.zeros(1, self.box, self.box, self.box)
         point[0, self.box // 2, self.box // 2, self.box // 2] = 1
-        response = torch.fft.ifftshift(self.image(point)[0])
+        response = torch.fft.ifftshift(self.image(point, transfer)[0])
         return torch.fft.rfftn(response).real
 
     def _reconstruct(self, images: Tensor) -> Tensor:
