@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from dualcontrast.data.labels import LabelTable, Role
+from dualcontrast.data.labels import LabelTable, Role, positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import SettingError
 from dualcontrast.evaluation.inference import decode_codes, encode_images, read_prepared
-from dualcontrast.figures import loss_curves, reconstructions, transfer_grid, traversals
+from dualcontrast.figures import loss_curves, reconstructions, transfer_grid, traversals, volumes
 from dualcontrast.figures.embeddings import (
     CAPTION as EMBEDDING_CAPTION,
 )
@@ -22,7 +23,7 @@ from dualcontrast.figures.embeddings import (
     embed_both_ways,
     embedding_figure,
 )
-from dualcontrast.figures.style import save_figure
+from dualcontrast.figures.style import class_colours, save_figure
 from dualcontrast.methods.base import Method
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import FIGURES, RunFolder
@@ -30,6 +31,8 @@ from dualcontrast.run_folder import FIGURES, RunFolder
 GRID_IMAGES = 10
 LARGEST_GRID = 40
 TRAVERSED_IMAGES = 3
+SHOWN_VOLUMES = 4
+SLICED_VOLUMES = 3
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def make_figures(
         values = discrete_values(labels, shown)
         chosen = transfer_grid.choose_examples(values, GRID_IMAGES, len(shown), rng)
         figures += _decoded_figures(run, source, method, shown[chosen], folder)
+        if len(run.preparation.image_shape) == 4:
+            figures += _volume_figures(run, source, method, shown[chosen], labels, seed, folder)
     figures += _embedding_figures(run, shown, labels, seed, folder)
     if run.metrics:
         path = save_figure(loss_curves.loss_figure(run.metrics), folder / "losses.png")
@@ -191,6 +196,61 @@ def _decoded_figures(
         path = save_figure(figure, folder / f"traversal_{code}.png")
         figures.append(RunFigure(path, f"Traversal of the {code} code", traversals.CAPTIONS[code]))
     return figures
+
+
+def _volume_figures(
+    run: RunFolder,
+    source: ImageSource,
+    method: Method,
+    ids: np.ndarray,
+    labels: LabelTable | None,
+    seed: int,
+    folder: Path,
+) -> list[RunFigure]:
+    # From all over the examples, which are sorted by class.
+    chosen = ids[np.unique(np.linspace(0, len(ids) - 1, SHOWN_VOLUMES).round().astype(int))]
+    images = read_prepared(source, run.preparation, chosen)
+    grid = transfer_grid.transfer_images(method, images).numpy()
+    originals, decoded = images.numpy(), np.stack([grid[place, place] for place in range(len(grid))])
+    few = slice(SLICED_VOLUMES)
+    codes = run.codes
+    classes = discrete_values(labels, codes.ids)
+    if classes is None:
+        classes = cluster_colouring(codes.content, seed).values
+    names, sizes, content, transformation = volumes.class_codes(codes.content, codes.transformation, classes)
+    of_classes = decode_codes(method, torch.from_numpy(content), torch.from_numpy(transformation)).numpy()
+    colours = class_colours(len(names))
+    column_of = [names.index(str(value)) for value in classes[positions_of(chosen, codes.ids)]]
+    drawn = (
+        (
+            volumes.orthogonal_figure(originals, decoded),
+            "orthogonal_sections.png",
+            "Orthogonal views: volumes and their reconstructions",
+            volumes.ORTHOGONAL_CAPTION,
+        ),
+        (
+            volumes.slices_figure(originals[few], decoded[few]),
+            "slices.png",
+            "Slice by slice",
+            volumes.SLICES_CAPTION,
+        ),
+        (
+            volumes.class_surfaces_figure(of_classes, names, sizes, colours),
+            "surfaces_of_classes.png",
+            "Isosurfaces: the mean volume of each class",
+            volumes.CLASSES_CAPTION,
+        ),
+        (
+            volumes.transfer_surfaces_figure(grid, [colours[column] for column in column_of]),
+            "surfaces_of_transfers.png",
+            "Isosurfaces: content of one particle, transformation of another",
+            volumes.TRANSFER_CAPTION,
+        ),
+    )
+    return [
+        RunFigure(save_figure(figure, folder / name), title, caption)
+        for figure, name, title, caption in drawn
+    ]
 
 
 def _embedding_figures(

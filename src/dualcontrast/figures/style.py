@@ -115,9 +115,17 @@ def as_pictures(images: np.ndarray, limits: tuple[float, float] | None = None) -
     return np.moveaxis(shown, 1, -1)
 
 
-def display_limits(images: np.ndarray) -> tuple[float, float]:
-    """Choose the values shown as black and white: [0, 1] for images that fill it, else robust extremes."""
-    low, high = (float(value) for value in np.percentile(images, (0.5, 99.5)))
+def display_limits(images: np.ndarray, tail: float = 0.5) -> tuple[float, float]:
+    """Choose the values shown as black and white: [0, 1] for images that fill it, else robust extremes.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        Prepared images.
+    tail : float
+        Percentage of the pixels that may be darker than black, and lighter than white.
+    """
+    low, high = (float(value) for value in np.percentile(images, (tail, 100 - tail)))
     return (0.0, 1.0) if low >= -0.02 and 0.5 < high <= 1.02 else (low, high)
 
 

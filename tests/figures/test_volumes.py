@@ -1,0 +1,231 @@
+"""Sections and surfaces of volumes: the right planes, the right sizes, and a whole 3-D run drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from blobs import Arrays, BlobConfig, make_run
+from dualcontrast.data.labels import Factor, LabelTable
+from dualcontrast.figures.isosurfaces import Mesh, draw_surface, isosurface, surface_level, view_matrix
+from dualcontrast.figures.report import write_report
+from dualcontrast.figures.run_figures import make_figures
+from dualcontrast.figures.style import new_figure
+from dualcontrast.figures.volumes import (
+    class_codes,
+    class_surfaces_figure,
+    orthogonal_figure,
+    orthogonal_sections,
+    slice_places,
+    slices_figure,
+    transfer_surfaces_figure,
+)
+from dualcontrast.methods.base import Encoding, Method, Posterior
+
+SIZE = 16
+
+
+def radii(shape=(48, 48, 48), centre=(0.0, 0.0, 0.0)) -> np.ndarray:
+    """Distance from a point (z, y, x) that is measured from voxel n // 2."""
+    axes = [np.arange(n) - n // 2 - c for n, c in zip(shape, centre, strict=True)]
+    return np.sqrt(sum(a**2 for a in np.meshgrid(*axes, indexing="ij")))
+
+
+@pytest.mark.parametrize("smoothing", [1, 2])
+@pytest.mark.parametrize("radius", [6.0, 15.0])
+def test_a_ball_has_its_area_and_volume(radius, smoothing):
+    mesh = isosurface(20 - radii(), 20 - radius, smoothing)
+    assert mesh.area() == pytest.approx(4 * np.pi * radius**2, rel=0.03)
+    assert mesh.radius == pytest.approx(radius, rel=0.02)
+    # By the divergence theorem; positive only if every triangle runs counter-clockwise seen from outside.
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    volume = np.sum(a * np.cross(b, c)) / 6
+    assert volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.05)
+
+
+@pytest.mark.parametrize("smoothing", [1, 2])
+def test_positions_are_x_y_z_from_the_centre(smoothing):
+    mesh = isosurface(20 - radii((30, 34, 41), centre=(-3, 5, 8)), 16, smoothing)
+    np.testing.assert_allclose(mesh.vertices.mean(axis=0), (8, 5, -3), atol=0.1)
+
+
+def test_a_surface_is_closed_where_it_leaves_the_box():
+    mesh = isosurface(np.pad(np.ones((8, 8, 8)), ((0, 4), (4, 4), (4, 4))), 0.5)
+    edges = np.sort(np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]))
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    assert np.all(counts == 2)
+
+
+def test_the_level_is_a_third_up_the_density():
+    # 1 % of the voxels at 3, the others at -1.
+    volume = np.full((10, 10, 10), -1.0)
+    volume[0, 0] = 3
+    assert surface_level(volume) == pytest.approx(-1 + 0.35 * 4)
+    assert len(isosurface(np.ones((8, 8, 8))).faces) == 0
+    assert len(isosurface(radii((8, 8, 8)), 99).faces) == 0
+    assert isosurface(np.ones((8, 8, 8))).radius == 0
+
+
+def test_views_are_rotations():
+    # Turned by 90° about y, what was on the right (x) goes away from the viewer's side (z) and so on.
+    np.testing.assert_allclose(view_matrix(0, 90) @ [1, 0, 0], [0, 0, -1], atol=1e-12)
+    np.testing.assert_allclose(view_matrix(90, 0) @ [0, 1, 0], [0, 0, 1], atol=1e-12)
+    matrix = view_matrix(-25, 30)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(matrix) == pytest.approx(1)
+
+
+def test_only_what_faces_the_viewer_is_drawn_and_near_things_come_last():
+    balls = np.maximum(
+        8 - radii((40, 40, 40), centre=(-10, 0, 0)), 8 - radii((40, 40, 40), centre=(10, 0, 0))
+    )
+    mesh = isosurface(balls, 3.0)
+    axes = new_figure(2, 2).subplots()
+    draw_surface(axes, mesh, "#0072b2", 20, view=(0.0, 0.0))
+    (drawn,) = axes.collections
+    triangles = len(drawn.get_paths())
+    # Half of all triangles, but for those seen edge-on.
+    assert 0.42 * len(mesh.faces) < triangles < 0.52 * len(mesh.faces)
+    # Along z, the far ball is hidden by the near one, which is drawn last and is less pale.
+    colours = drawn.get_facecolors()
+    far, near = colours[: triangles // 3].mean(axis=0), colours[-triangles // 3 :].mean(axis=0)
+    assert far[0] > near[0] + 0.02
+    # The light comes from the upper left: left is lighter than right. y runs down.
+    places = np.array([path.vertices[:3].mean(axis=0) for path in drawn.get_paths()])
+    brightness = colours[:, :3].mean(axis=1)
+    assert brightness[places[:, 0] < -2].mean() > brightness[places[:, 0] > 2].mean() + 0.05
+    assert axes.get_ylim() == (20, -20)
+
+
+def test_a_volume_without_a_surface_is_said():
+    axes = new_figure(2, 2).subplots()
+    draw_surface(axes, Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=int)), "red", 5)
+    assert axes.texts[0].get_text() == "no surface"
+
+
+def test_sections_are_the_planes_that_they_are_called():
+    # Each voxel says where it is: 100 z + 10 y + x.
+    z, y, x = np.indices((6, 7, 8))
+    volume = (100 * z + 10 * y + x).astype(float)[None, None]
+    sections = orthogonal_sections(volume)
+    assert {name: section.shape for name, section in sections.items()} == {
+        "xy": (1, 1, 7, 8),
+        "xz": (1, 1, 6, 8),
+        "yz": (1, 1, 6, 7),
+    }
+    # Rows run along the second letter, columns along the first; the third is at n // 2.
+    assert sections["xy"][0, 0, 2, 5] == 100 * 3 + 10 * 2 + 5
+    assert sections["xz"][0, 0, 2, 5] == 100 * 2 + 10 * 3 + 5
+    assert sections["yz"][0, 0, 2, 5] == 100 * 2 + 10 * 5 + 4
+
+
+def test_slices_are_spread_over_the_middle_of_the_box():
+    assert slice_places(41, 8).tolist() == [6, 10, 14, 18, 22, 26, 30, 34]
+    assert slice_places(8, 8).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_pictures_show_the_sections_in_their_places():
+    rng = np.random.default_rng(0)
+    originals, decoded = rng.uniform(0, 1, (2, 2, 1, 20, 24, 28))
+    panels = orthogonal_figure(originals, decoded).axes
+    assert [axes.get_title() for axes in panels if axes.get_title()] == ["xy", "xz", "yz"] * 2
+    # Column by column: the third of the left half is yz.
+    shown = np.asarray(panels[4].images[0].get_array())[..., 0]
+    np.testing.assert_allclose(shown, np.clip(originals[0, 0, :, :, 14], 0, 1), atol=0.01)
+    shown = np.asarray(panels[7].images[0].get_array())[..., 0]
+    np.testing.assert_allclose(shown, np.clip(decoded[1, 0, 10], 0, 1), atol=0.01)
+    rows = slices_figure(originals, decoded).axes
+    assert [axes.get_ylabel() for axes in rows] == ["original", "reconstruction"] * 2
+    place = slice_places(20)[2]
+    shown = np.asarray(rows[3].images[0].get_array())[:, 2 * 29 : 2 * 29 + 28, 0]
+    np.testing.assert_allclose(shown, np.clip(decoded[1, 0, place], 0, 1), atol=0.01)
+
+
+def test_codes_of_classes():
+    content = np.array([[0.0, 1], [2, 3], [10, 10]])
+    transformation = np.array([[0.0], [1.2], [3]])
+    names, sizes, c, z = class_codes(content, transformation, np.array(["b", "b", "a"]))
+    assert (names, sizes) == (["a", "b"], [1, 2])
+    np.testing.assert_allclose(c, [[10, 10], [1, 2]])
+    # The mean is 1.4, to which 1.2 is nearest.
+    np.testing.assert_allclose(z, [[1.2], [1.2]], atol=1e-6)
+
+
+def test_surfaces_have_one_scale_and_their_columns_colours():
+    small, large = (np.exp(-(radii((28,) * 3) ** 2) / (2 * s**2))[None] for s in (2.5, 5.0))
+    grid = np.stack([np.stack([small, large])] * 2)
+    figure = transfer_surfaces_figure(grid, ["#0072b2", "#d55e00"])
+    assert len(figure.axes) == 4
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    blue, red = (figure.axes[k].collections[0].get_facecolors().mean(axis=0) for k in (0, 1))
+    assert blue[2] > blue[0] and red[0] > red[2]
+    extents = [
+        np.ptp(np.concatenate([p.vertices[:, 0] for p in axes.collections[0].get_paths()]))
+        for axes in figure.axes[:2]
+    ]
+    # exp(-r² / 2 s²) reaches the level at r = s √(-2 ln level).
+    diameters = [
+        2 * s * np.sqrt(-2 * np.log(surface_level(volume[0]))) for s, volume in ((2.5, small), (5.0, large))
+    ]
+    np.testing.assert_allclose(extents, diameters, rtol=0.03)
+    figure = class_surfaces_figure(np.stack([small, large] * 4), list("abcdefgh"), [1] * 8, ["#0072b2"] * 8)
+    assert len(figure.axes) == 16
+    assert "h\n1 particles" in [axes.get_title() for axes in figure.axes]
+
+
+class Balls(Method):
+    """c is the width of a ball, z where it lies on the x axis."""
+
+    name = "balls"
+    Config = BlobConfig
+    presets = {}  # noqa: RUF012
+
+    def __init__(self, config=None, image_shape=(1, SIZE, SIZE, SIZE), bounded=False):
+        super().__init__(config, image_shape, bounded)
+
+    def decode(self, content, transformation):
+        axis = torch.arange(SIZE) - SIZE // 2
+        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+        place, width = (code[:, 0].reshape(-1, 1, 1, 1) for code in (transformation, content))
+        square = z**2 + y**2 + (x - 3 * place) ** 2
+        return 2 * torch.exp(-square / (2 * width**2))[:, None]
+
+    def encode(self, images):
+        axis = torch.arange(SIZE, dtype=torch.float32) - SIZE // 2
+        mass = images.sum(dim=(1, 2, 3, 4))
+        place = (images.sum(dim=(1, 2, 3)) * axis).sum(dim=1) / mass / 3
+        width = ((images.sum(dim=(1, 2, 4)) * axis**2).sum(dim=1) / mass).sqrt()
+        return Encoding(Posterior(width[:, None]), Posterior(place[:, None]))
+
+    def losses(self, images, generator, phase, progress):
+        raise NotImplementedError
+
+    def weights(self, progress):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    kind, place = rng.integers(2, size=60), rng.uniform(-1, 1, 60)
+    images = Balls().decode(torch.from_numpy(1.2 + kind)[:, None], torch.from_numpy(place)[:, None]).float()
+    source = Arrays(images)
+    source.labels = LabelTable(source.ids, (Factor("kind", "content", np.array(["ball", "big"])[kind]),))
+    return make_run(tmp_path_factory.mktemp("balls") / "run", Balls(), source=source)
+
+
+def test_a_run_of_volumes_gets_figures_of_volumes(run):
+    write_report(run)
+    page = (run.path / "report.html").read_text()
+    assert "Isosurfaces: the mean volume of each class" in page and "Slice by slice" in page
+    assert len(page) < 15e6
+    for name in ("orthogonal_sections", "slices", "surfaces_of_classes", "surfaces_of_transfers"):
+        written = (run.path / "figures" / f"{name}.png").read_bytes()
+        assert written.startswith(b"\x89PNG") and len(written) > 5_000
+
+
+def test_classes_without_labels_are_groups_of_c(run, monkeypatch):
+    monkeypatch.setattr(run.source, "labels", None)
+    # Maps of the codes take long and are tested elsewhere.
+    monkeypatch.setattr("dualcontrast.figures.run_figures._embedding_figures", lambda *arguments: [])
+    titles = [figure.title for figure in make_figures(run)]
+    assert "Isosurfaces: the mean volume of each class" in titles
