@@ -17,7 +17,7 @@ FITTED_ROWS = 20_000
 STARTS = 20
 COVARIANCE_FLOOR = 1e-4
 AUTOMATIC_RANGE = (1, 10)
-FEWEST_PER_COMPONENT = 10
+FEWEST_PER_COMPONENT, FEWEST_PER_DIMENSION = 10, 5
 SEARCHED_DIMENSIONS = 10
 METHODS = ("gmm", "kmeans")
 
@@ -46,7 +46,7 @@ class Partition:
     converged : bool
         Whether the fit reached its optimum.
     dimensions : int
-        Principal directions of the standardised codes that were clustered.
+        Dimensions, or principal directions, that were clustered.
     """
 
     labels: np.ndarray
@@ -108,11 +108,12 @@ def partition(
 ) -> Partition:
     """Divide codes into clusters.
 
-    Codes are standardised, and at most 20,000 rows, chosen at random, are fitted. Their principal directions
-    are clustered instead of all dimensions in two cases. Where BIC chooses the number, it sees the first ten:
-    a full covariance has d (d + 1) / 2 numbers, and in 50 dimensions their price hides clusters that lie well
-    apart. And where there are fewer than ten rows for each component and dimension, there are only as many
-    directions as leave ten, since covariances of more would be fitted to noise.
+    Codes are standardised, and at most 20,000 rows, chosen at random, are fitted. BIC chooses the number on
+    the first ten principal directions of the codes: a full covariance has d (d + 1) / 2 numbers, and in 50
+    dimensions their price hides clusters that lie well apart. The mixture of the chosen number is then fitted
+    to all dimensions, as it is for a number that is given. Where there are fewer than five rows for each
+    component and dimension, only as many principal directions are used as leave five, since covariances of
+    more would be fitted to noise.
 
     Parameters
     ----------
@@ -140,21 +141,25 @@ def partition(
         raise SettingError(f"{what}: {low} clusters of {rows_there} particles; ask for at most {rows_there}")
     high = max(low, min(high, rows_there // FEWEST_PER_COMPONENT))
     rows = numpy_stream(seed, "clusters", "rows").permutation(rows_there)[:FITTED_ROWS]
-    x, everything = standardise(codes[rows], codes)
-    if x.shape[1] == 0:
+    alive = standardise(codes[rows])[0].shape[1]
+    if alive == 0:
         if low > 1:
             raise SettingError(
                 f"{what}: every particle has the same code, so there are no {low} clusters; "
                 "look at `dualcontrast evaluate` for a collapsed code"
             )
         return _ordered(np.ones((rows_there, 1)), np.zeros((rows_there, 1)), codes, {}, True, 0)
-    most = max(1, len(x) // (FEWEST_PER_COMPONENT * high))
-    x, everything = _principal(x, everything, min(most, SEARCHED_DIMENSIONS) if low < high else most)
+    bic: dict[int, float] = {}
+    if high > low:
+        x, _ = _directions(codes, rows, min(alive, SEARCHED_DIMENSIONS), high)
+        for n in range(low, high + 1):
+            bic[n] = float(fit_mixture(x, n, numpy_stream(seed, "clusters", n)).bic(x))
+        low = min(bic, key=lambda n: bic[n])
+    x, everything = _directions(codes, rows, alive, low)
     if method == "kmeans":
         return _kmeans(x, everything, codes, low, seed)
-    fitted = {n: fit_mixture(x, n, numpy_stream(seed, "clusters", n)) for n in range(low, high + 1)}
-    bic = {n: float(mixture.bic(x)) for n, mixture in fitted.items()}
-    best = fitted[min(bic, key=lambda n: bic[n])]
+    best = fit_mixture(x, low, numpy_stream(seed, "clusters", low))
+    bic = bic or {low: float(best.bic(x))}
     means, roots = np.asarray(best.means_), np.asarray(best.precisions_cholesky_)
     # precisions_cholesky_ P has Σ⁻¹ = P Pᵀ, so the Mahalanobis distance is the length of Pᵀ (x - μ).
     distances = np.stack(
@@ -200,13 +205,21 @@ def _kmeans(x: np.ndarray, everything: np.ndarray, codes: np.ndarray, count: int
     return _ordered(hard, distances, codes, {}, means.n_iter_ < 500, x.shape[1])
 
 
-def _principal(x: np.ndarray, everything: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the principal directions of `x` where it has more dimensions than `most`."""
-    if x.shape[1] <= most:
-        return x, everything
-    _, vectors = np.linalg.eigh(x.T @ x)
-    directions = vectors[:, ::-1][:, :most]
-    return x @ directions, everything @ directions
+def _directions(codes: np.ndarray, rows: np.ndarray, most: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise codes, along principal directions where rows are too few for `most` dimensions.
+
+    The directions are those of the codes as they are, not of standardised ones, in which a dimension of noise
+    counts as much as any other.
+    """
+    dimensions = max(1, min(most, len(rows) // (FEWEST_PER_DIMENSION * count)))
+    fitted, everything = codes[rows], codes
+    if dimensions < codes.shape[1]:
+        centred = fitted.astype(np.float64) - fitted.mean(axis=0, dtype=np.float64)
+        _, vectors = np.linalg.eigh(centred.T @ centred)
+        directions = vectors[:, ::-1][:, :dimensions]
+        fitted, everything = fitted @ directions, everything @ directions
+    x, everything = standardise(fitted, everything)
+    return x, everything
 
 
 def _ordered(
