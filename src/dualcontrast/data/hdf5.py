@@ -43,12 +43,10 @@ def open_hdf5(path: str | Path) -> ImageSource:
 
 def _check_links(group: h5py.Group, path: Path) -> None:
     """Refuse links into other files, which would read what nobody has named."""
-
-    def check(name: str, link: object) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            raise DataError(f"{path}: '{name}' is a link to another file; copy its data into this one")
-
-    group.visititems_links(check)
+    # The walk ends where the function returns something; what it raises is lost in HDF5.
+    name = group.visititems_links(lambda name, link: name if isinstance(link, h5py.ExternalLink) else None)
+    if name is not None:
+        raise DataError(f"{path}: '{name}' is a link to another file; copy its data into this one")
 
 
 def _check_dataset(dataset: object, name: str, path: Path) -> h5py.Dataset:
