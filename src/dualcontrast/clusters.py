@@ -15,7 +15,7 @@ import numpy as np
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import LabelTable, positions_of
 from dualcontrast.data.source import ImageSource
-from dualcontrast.errors import RunError, SettingError
+from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.mixture import ClusterMethod, Partition, check_count, partition
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
@@ -241,6 +241,12 @@ def cluster_run(
     encode_run(run, device=device, progress=progress)
     source = run.open_source()
     codes = _sorted_by_id(run.codes)
+    missing = codes.ids[positions_of(codes.ids, source.ids) < 0]
+    if len(missing):
+        raise DataError(
+            f"{source.location}: lacks {len(missing)} of the particles of the run, first '{missing[0]}'; "
+            "restore the images that the run was trained on"
+        )
     found = partition(_chosen(codes, on), count, method, seed, f"{on} codes")
     classes = _as_level(found, "")
     inner: dict[str, Partition] = {}
@@ -289,14 +295,12 @@ def tomogram_counts(
 
     None where no such column is there.
     """
-    factors = () if labels is None else labels.factors
-    by_name = {factor.name: factor for factor in factors}
-    column = next((name for name in TOMOGRAM_COLUMNS if name in by_name), None)
+    names = [] if labels is None else [factor.name for factor in labels.factors]
+    column = next((name for name in TOMOGRAM_COLUMNS if name in names), None)
     if labels is None or column is None:
         return None
-    rows = positions_of(ids, labels.ids)
     counts: dict[str, dict[str, int]] = {}
-    values = by_name[column].values[rows].astype(str)
+    values = labels.select(ids).factors[names.index(column)].values.astype(str)
     for tomogram, label in zip(values.tolist(), classes.tolist(), strict=True):
         of_tomogram = counts.setdefault(tomogram, {})
         of_tomogram[label] = of_tomogram.get(label, 0) + 1
@@ -460,6 +464,6 @@ def _delete(folder: Path) -> None:
     for pattern in (TABLE, BIC_FIGURE, star_name("*")):
         for file in folder.glob(pattern):
             file.unlink()
-    for pattern in ("maps.json", "maps.npy", "maps.png", "class-*"):
+    for pattern in ("maps.json", "maps.npy", "maps.png", "class-*", "classes.cxc"):
         for file in (folder / MAPS).glob(pattern):
             file.unlink()

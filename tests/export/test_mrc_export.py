@@ -1,3 +1,5 @@
+from typing import Any
+
 import mrcfile
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from dualcontrast.export.mrc import write_map
 def test_a_map_has_its_voxel_size_and_its_axes(tmp_path, rng):
     volume = rng.normal(size=(6, 8, 10))
     path = write_map(tmp_path / "maps" / "class-1.mrc", volume, 13.48)
+    file: Any
     with mrcfile.open(path) as file:
         np.testing.assert_array_equal(file.data, volume.astype(np.float32))
         assert file.data.dtype == np.float32 and file.is_volume()

@@ -1,5 +1,7 @@
 """Class STAR files: read by starfile, they equal the rows they were made from."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,7 +87,7 @@ def names(*numbers):
     return [f"Extract/job003/{tomogram}/{number}_data.mrc" for tomogram, number in numbers]
 
 
-def read(path):
+def read(path) -> Any:
     return starfile.read(path, always_dict=True, parse_as_string=STRINGS)
 
 
@@ -128,7 +130,7 @@ def test_one_block_files_of_relion_3_stay_so(tmp_path):
     path = tmp_path / "old.star"
     path.write_text(RELION30)
     output = write_star_subset(path, ["sub/000004.mrc", "sub/000001.mrc"], tmp_path / "class.star")
-    whole, part = starfile.read(path, always_dict=True), starfile.read(output, always_dict=True)
+    whole, part = read(path), read(output)
     assert list(part) == [""]
     pd.testing.assert_frame_equal(part[""], whole[""].iloc[[1, 4]].reset_index(drop=True))
     assert "10000.0000 10.0000 \n" in output.read_text()
@@ -157,11 +159,11 @@ def test_classes_divide_a_large_file(tmp_path):
     path.write_text("data_images\n\nloop_\n_rlnImageName\n_rlnGroupNumber\n_rlnAngleTilt\n" + "\n".join(rows))
     star = StarText(path)
     labels = np.random.default_rng(0).integers(4, size=len(rows))
-    parts = [
+    parts: list[Any] = [
         starfile.read(write_star_subset(star, star.image_names[labels == k], tmp_path / f"class-{k}.star"))
         for k in range(4)
     ]
-    whole = starfile.read(path)
+    whole: Any = starfile.read(path)
     back = pd.concat(parts).sort_values("rlnImageName").reset_index(drop=True)
     pd.testing.assert_frame_equal(back, whole)
 
