@@ -33,8 +33,8 @@ _DOMAINS = {
     "bar": (1.0, 1.0, 2.8),
 }
 
-# The identities, the first three as different as can be. In all of them the openings are different shapes; two
-# balls, or a ball and a bar along the hinge, would only look turned.
+# The identities, the first three as different as can be. In all of them the openings are different shapes;
+# two balls, or a ball and a bar along the hinge, would only look turned.
 IDENTITIES: tuple[tuple[str, ...], ...] = (
     ("rod", "rod"),
     ("ball", "plate"),

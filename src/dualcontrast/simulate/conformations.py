@@ -119,7 +119,8 @@ def load_conformations(
             if on_progress is not None:
                 on_progress(1)
         conformations += [
-            Conformation(identity, name, _scaled(density), voxel_size) for name, density in made.items()
+            Conformation(identity, name, density / density.max(), voxel_size)
+            for name, density in made.items()
         ]
     return conformations
 
@@ -188,11 +189,6 @@ def _unused(name: str, used: Mapping[str, object]) -> str:
     if name not in used:
         return name
     return next(new for number in count_from(2) if (new := f"{name}-{number}") not in used)
-
-
-def _scaled(density: np.ndarray) -> np.ndarray:
-    """Cut off the negative ripples and bring the largest voxel to 1."""
-    return np.clip(density / density.max(), 0, None).astype(np.float32)
 
 
 def _check(

@@ -82,23 +82,29 @@ def collective_motions(atoms: Atoms, count: int, seed: int = 0) -> list[Motion]:
     """
     step = max(1, -(-len(atoms.nodes) // _MOST_NODES))
     cutoff = CUTOFF * step ** (1 / 3)
-    nodes = atoms.positions[atoms.nodes[::step]]
-    core = _well_held(nodes, cutoff)
-    if len(core) < 10:
-        raise DataError(
-            "normal modes need a compact structure of at least 10 residues with C-alpha or phosphorus atoms; "
-            f"this one has {len(core)}"
-        )
-    nodes = nodes[core]
-
-    available = 3 * len(nodes) - 6
-    searched = min(_MODES_A_SEARCH, available)
+    every = atoms.positions[atoms.nodes[::step]]
+    searched = max(_MODES_A_SEARCH, count)
     while True:
-        _, vectors = elastic_network_modes(nodes, searched, cutoff, seed)
+        nodes = every[_well_held(every, cutoff)]
+        if len(nodes) < 10:
+            raise DataError(
+                "normal modes need a compact structure of at least 10 residues with C-alpha or phosphorus "
+                f"atoms; this one has {len(nodes)}"
+            )
+        available = 3 * len(nodes) - 6
+        searched = min(searched, available)
+        try:
+            _, vectors = elastic_network_modes(nodes, searched, cutoff, seed)
+        except DataError:
+            # Domains that few springs join turn freely about a line between them: let springs reach further.
+            if cutoff > 2 * CUTOFF * step ** (1 / 3):
+                raise
+            cutoff *= 1.2
+            continue
         chosen = np.flatnonzero(_collectivity(vectors) >= _LEAST_COLLECTIVITY)[:count]
         if len(chosen) == count or searched == available:
             break
-        searched = min(2 * searched, available)
+        searched = 2 * searched
     follow = _followers(atoms.positions, nodes)
     return [Motion(int(index) + 1, _without_rigid_motion(atoms, follow @ vectors[index])) for index in chosen]
 
@@ -143,9 +149,7 @@ def elastic_network_modes(
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
     if values[6] < 1e-6:
-        raise DataError(
-            f"an elastic network with a cut-off of {cutoff:g} Å does not hold this structure together"
-        )
+        raise DataError(f"springs of up to {cutoff:g} Å do not hold this structure together")
     vectors = vectors[:, 6:].T
     largest = np.abs(vectors).argmax(axis=1)
     vectors = vectors * np.sign(vectors[np.arange(count), largest])[:, None]
