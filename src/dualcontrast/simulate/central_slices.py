@@ -7,6 +7,7 @@ anew for each call, which takes more than ten times as long; the tests compare w
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.sparse import csr_array
 from torch import Tensor
 
@@ -19,13 +20,16 @@ class CentralSlices:
     Parameters
     ----------
     box : int
-        Edge of volumes and images in voxels; even.
+        Edge of the Fourier volume and of the images; even.
     matrices : numpy.ndarray, shape (T, 3, 3)
         For each image the rotation that takes its axes (x, y, beam) to those of the volume.
+    inner : int, optional
+        Edge of the volumes that go in and come out, from the middle of the box; even. All of it by default.
     """
 
-    def __init__(self, box: int, matrices: np.ndarray) -> None:
+    def __init__(self, box: int, matrices: np.ndarray, inner: int | None = None) -> None:
         self.box, self.count = box, len(matrices)
+        self._margin = 0 if inner is None else (box - inner) // 2
         half = box // 2 + 1
         ky, kx = np.meshgrid(np.round(np.fft.fftfreq(box, 1 / box)), np.arange(half), indexing="ij")
         # On kx = 0, the points at +ky and -ky are one measurement; and no grid has ±Nyquist apart.
@@ -49,30 +53,31 @@ class CentralSlices:
             rows.append(np.flatnonzero(keep))
             columns.append((((z % box) * box + y % box) * half + x)[keep])
             values.append(weight[keep])
-        entries = np.concatenate(values).astype(np.float32)
-        places = (np.concatenate(rows), np.concatenate(columns))
-        self._gather = csr_array((entries, places), (len(points), box * box * half))
+        entries, place = np.concatenate(values).astype(np.float32), np.concatenate(columns)
+        # The centre of a volume is voxel box / 2, not 0: its transform has alternating signs.
+        sign = (-1.0) ** np.sum(np.unravel_index(place, (box, box, half)), axis=0).astype(np.float32)
+        shape = (len(points), box * box * half)
+        self._gather = csr_array((entries * sign, (np.concatenate(rows), place)), shape)
         self._scatter = csr_array(self._gather.T)
-        self.weights = self._add_mirror(self._insert(torch.ones(1, len(points), dtype=torch.complex64))).real[
-            0
-        ]
-        self._kernel = _kernel(box)
+        weights = np.bincount(place, entries, minlength=shape[1]).reshape(1, box, box, half)
+        self.weights = self._add_mirror(torch.from_numpy(weights).float())[0]
+        self._kernel = _kernel(box, self._margin)
 
     def project(self, volumes: Tensor) -> Tensor:
         """Project volumes along the beam of every image.
 
         Parameters
         ----------
-        volumes : Tensor of shape (N, box, box, box), float32
-            Empty near their faces; otherwise they wrap around.
+        volumes : Tensor of shape (N, inner, inner, inner), float32
+            What fills the whole box wraps around.
 
         Returns
         -------
         Tensor of shape (N, T, box, box // 2 + 1), complex64
             Fourier transforms of the images as `rfft2` gives them, with the image's centre at pixel (0, 0).
         """
-        centred = torch.fft.ifftshift(volumes / self._kernel, dim=(-3, -2, -1))
-        spectra = torch.fft.rfftn(centred, dim=(-3, -2, -1)).reshape(len(volumes), -1)
+        padded = F.pad(volumes / self._kernel, (self._margin,) * 6)
+        spectra = torch.fft.rfftn(padded, dim=(-3, -2, -1)).reshape(len(volumes), -1)
         values = _multiply(self._gather, spectra)
         values = torch.where(self._mirrored, values.conj(), values)
         images = values.new_zeros(len(volumes), self.count, self.box * (self.box // 2 + 1))
@@ -93,13 +98,14 @@ class CentralSlices:
 
         Returns
         -------
-        Tensor of shape (N, box, box, box), float32
+        Tensor of shape (N, inner, inner, inner), float32
         """
         values = images.reshape(len(images), self.count, -1)[:, :, self._used].reshape(len(images), -1)
         values = torch.where(self._mirrored, values.conj(), values)
         spectra = self._add_mirror(self._insert(values)) / self.weights.clamp(min=1)
         volumes = torch.fft.irfftn(spectra, s=(self.box,) * 3, dim=(-3, -2, -1))
-        return torch.fft.fftshift(volumes, dim=(-3, -2, -1)) / self._kernel
+        inner = slice(self._margin, self.box - self._margin)
+        return volumes[:, inner, inner, inner] / self._kernel
 
     def _insert(self, values: Tensor) -> Tensor:
         spectra = _multiply(self._scatter, values)
@@ -107,10 +113,9 @@ class CentralSlices:
 
     @staticmethod
     def _add_mirror(spectra: Tensor) -> Tensor:
-        """Add to the plane x = 0 what the mirrored measurements put there."""
-        plane = spectra[..., 0]
-        mirror = torch.roll(plane.flip((-2, -1)), (1, 1), (-2, -1)).conj()
-        return torch.cat(((plane + mirror)[..., None], spectra[..., 1:]), dim=-1)
+        """Add to the plane x = 0, in place, what the mirrored measurements put there."""
+        spectra[..., 0] += torch.roll(spectra[..., 0].flip((-2, -1)), (1, 1), (-2, -1)).conj()
+        return spectra
 
     @staticmethod
     def _fill_redundant(images: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def _multiply(matrix: csr_array, vectors: Tensor) -> Tensor:
     return torch.view_as_complex(product.reshape(len(product), len(vectors), 2)).T.contiguous()
 
 
-def _kernel(box: int) -> Tensor:
-    """What trilinear interpolation in Fourier space multiplies a volume by, shape (box, box, box)."""
-    line = torch.sinc((torch.arange(box) - box // 2) / box) ** 2
+def _kernel(box: int, margin: int) -> Tensor:
+    """What trilinear interpolation in Fourier space multiplies a volume by, without the margin of the box."""
+    line = torch.sinc((torch.arange(margin, box - margin) - box // 2) / box) ** 2
     return line[:, None, None] * line[None, :, None] * line[None, None, :]

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -117,7 +116,7 @@ class TiltSeries:
             )
         # A tilt turns the sample by Ry(tilt), so the axes of its image lie in the sample turned back.
         turns = Rotation.from_euler("y", self.tilts[:, None], degrees=True)
-        self._slices = CentralSlices(2 * box, turns.inv().as_matrix())
+        self._slices = CentralSlices(2 * box, turns.inv().as_matrix(), inner=box)
         # Dose halfway through each exposure.
         doses = (np.arange(len(self.tilts)) + 0.5) * scheme.total_dose / len(self.tilts)
         full = torch.fft.fftfreq(2 * box, d=voxel_size)
@@ -158,8 +157,7 @@ class TiltSeries:
         -------
         Tensor of shape (N, box, box, box)
         """
-        padded = F.pad(densities, (self.box // 2,) * 6)
-        return self._reconstruct(self._slices.project(padded) * transfer)
+        return self._reconstruct(self._slices.project(densities) * transfer)
 
     def noise(self, seed: int, numbers: np.ndarray) -> Tensor:
         """Reconstruct white noise of equal variance in all tilts, for the particles of these numbers.
@@ -189,7 +187,5 @@ class TiltSeries:
         return torch.fft.rfftn(response).real
 
     def _reconstruct(self, images: Tensor) -> Tensor:
-        """Weight images by dose, back-project them and cut out the box."""
-        volumes = self._slices.back_project(images * self._damage)
-        inner = slice(self.box // 2, self.box // 2 + self.box)
-        return volumes[:, inner, inner, inner]
+        """Weight images by dose and back-project them."""
+        return self._slices.back_project(images * self._damage)
