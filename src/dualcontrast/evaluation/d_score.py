@@ -108,6 +108,35 @@ def regression_score(
     return Predictivity(r_squared(test_values[:, None].astype(np.float64), predicted), 0.0)
 
 
+def cross_fitted_accuracy(
+    codes: np.ndarray, labels: np.ndarray, rng: np.random.Generator, folds: int = 5
+) -> Predictivity:
+    """Accuracy where every row is named by a classifier that has not seen it; see `classification_score`.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray, shape (N, d)
+        Codes to predict from.
+    labels : numpy.ndarray, shape (N,)
+        Integers or strings.
+    rng : numpy.random.Generator
+        Shuffles the rows into folds.
+    folds : int
+        Number of parts; each in turn is predicted from the others.
+    """
+    parts = np.array_split(rng.permutation(len(codes)), folds)
+    found = []
+    for held_out in parts:
+        fitted = np.setdiff1d(np.arange(len(codes)), held_out)
+        found.append(classification_score(codes[fitted], labels[fitted], codes[held_out], labels[held_out]))
+    sizes = [len(part) for part in parts]
+    return Predictivity(
+        float(np.average([part.score for part in found], weights=sizes)),
+        float(np.average([part.chance for part in found], weights=sizes)),
+        all(part.converged for part in found),
+    )
+
+
 def why_not_scored(factor: Factor, train_values: np.ndarray, test_values: np.ndarray) -> str | None:
     """Say why a factor cannot be scored, or None when it can."""
     if len(train_values) < 2 or len(test_values) < 2:
@@ -162,14 +191,16 @@ def d_score(
         elif train is None or test is None:
             scores[role] = summarise([], "no training image, or no held-out image, has a label")
         else:
-            factors = [_score_factor(role, name, train, test, seed) for name in names]
+            factors = [score_factor(role, name, train, test, seed) for name in names]
             scores[role] = summarise(factors, "no factor could be scored")
     return scores
 
 
-def _score_factor(
+def score_factor(
     role: Role, name: str, train: tuple[Codes, LabelTable], test: tuple[Codes, LabelTable], seed: int
 ) -> dict[str, Any]:
+    """Score one factor from both codes: an entry of `factors` in what `d_score` returns."""
+
     def column(table: LabelTable) -> Factor:
         return next(factor for factor in table.of_role(role) if factor.name == name)
 

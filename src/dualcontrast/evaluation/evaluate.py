@@ -11,9 +11,11 @@ from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.clustering import clustering
+from dualcontrast.evaluation.confounds import confounds
 from dualcontrast.evaluation.d_score import d_score
 from dualcontrast.evaluation.diagnostics import FEWEST_IMAGES, diagnostics, image_limit
 from dualcontrast.evaluation.inference import read_prepared
+from dualcontrast.evaluation.within_content import within_content
 from dualcontrast.evaluation.words import sentences
 from dualcontrast.files import write_text
 from dualcontrast.methods.base import Method
@@ -56,7 +58,8 @@ def evaluate(
     -------
     dict
         Plain numbers, strings, lists and dicts. `d_score` (see `d_score`), `clustering` (see `clustering`),
-        `diagnostics` (see `diagnostics`), `images` (how many of each part), `seed`, and `verdict`, a list of
+        `within_content` (see `within_content`), `confounds` (see `confounds`), `diagnostics` (see
+        `diagnostics`), `images` (how many of each part), `seed`, and `verdict`, a list of
         sentences. A measure that could not be taken is None, and a `reason` beside it says why.
     """
     method.eval()
@@ -70,6 +73,8 @@ def evaluate(
         "images": {"train": len(split.train), "test": len(split.test), "labelled": len(labels.ids)},
         "d_score": d_score(codes, labels, split.train, split.test, seed),
         "clustering": clustering(codes, labels, split.train, split.test, seed),
+        "within_content": within_content(codes, labels, split.train, split.test, seed),
+        "confounds": confounds(codes, labels, seed),
         "diagnostics": _diagnostics(method, source, preparation, held_out, seed),
     }
     evaluation["diagnostics"]["held_out"] = held_out is split.test

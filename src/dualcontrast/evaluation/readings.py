@@ -57,6 +57,10 @@ THRESHOLDS: dict[str, tuple[float, float]] = {
 }
 
 
+# More classes than these stand in evaluation.json only, not in a sentence.
+MOST_NAMED = 8
+
+
 def lookup(evaluation: dict[str, Any], key: str) -> Any:
     """Follow a dotted key; None where it does not lead anywhere."""
     value: Any = evaluation
@@ -76,6 +80,8 @@ def readings(evaluation: dict[str, Any]) -> list[Reading]:
     return [
         *(_d_score(evaluation, role, code) for role in ("content", "transformation") for code in CODES),
         _clustering(evaluation),
+        *_within_content(evaluation),
+        *_confounds(evaluation),
         _invariance(evaluation),
         *(_readout(evaluation, code) for code in ("transformation", "content")),
         *(_swap(evaluation, code) for code in CODES),
@@ -160,6 +166,79 @@ def _clustering(evaluation: dict[str, Any]) -> Reading:
         f"(adjusted Rand index {value_text(block['ari'])}, mutual information {value_text(block['nmi'])})."
     )
     return judged(key, title, value, value, "clusters", meaning)
+
+
+def _within_content(evaluation: dict[str, Any]) -> list[Reading]:
+    """Judge what is told within one identity, where identities and states are labelled."""
+    block = evaluation.get("within_content")
+    if not block or block["from_transformation"] is None:
+        return []
+    chance = block["chance"]
+    scored = [entry for entry in block["classes"] if entry["reason"] is None]
+    what = f"{block['transformation']} within each {block['content']}"
+    found = []
+    for code in CODES:
+        letter, value = LETTER[code], block[f"from_{code}"]
+        above_chance = (value - chance) / (1 - chance) if chance < 1 else 0.0
+        void = low_is_void(evaluation, code) if code == "content" else None
+        meaning = (
+            f"Among particles of one {block['content']}, a linear classifier that sees only {letter} names "
+            f"{block['transformation']} correctly on {percent(value)} of the held-out ones; guessing gives "
+            f"{percent(chance)}. "
+        )
+        if 1 < len(scored) <= MOST_NAMED:
+            each = (f"{entry['name']} {value_text(entry[f'from_{code}'])}" for entry in scored)
+            meaning += f"The mean of {', '.join(each)}. "
+        kind, quality, better = (
+            ("carried", above_chance, "Higher")
+            if code == "transformation"
+            else ("absent", 0 if void else 1 - above_chance, "Lower")
+        )
+        meaning += f"{better} is better.{void or ''}"
+        title = f"{what[:1].upper()}{what[1:]} read from {letter}"
+        found.append(judged(f"within_content.from_{code}", title, value, quality, kind, meaning))
+    meaning = (
+        f"Grouping the z of one {block['content']} without labels agrees with {block['transformation']} by "
+        f"an adjusted Rand index of {value_text(block['ari'])} (0 is chance, 1 is exact); the best matching "
+        f"puts {percent(block['gmm_accuracy'])} of the held-out ones right."
+    )
+    title = f"Clusters of z against {block['transformation']} within each {block['content']}"
+    return [*found, judged("within_content.ari", title, block["ari"], block["ari"], "clusters", meaning)]
+
+
+# What it means that a code predicts a nuisance.
+_HELD = {
+    "pose": "how the particle lay",
+    "shift": "how far off the centre the particle was",
+    "defocus": "the defocus",
+    "tomogram": "which tomogram the particle is from",
+}
+
+
+def _confounds(evaluation: dict[str, Any]) -> list[Reading]:
+    """Judge how much of the imaging stands in the codes, where it is known."""
+    found = []
+    for factor in (evaluation.get("confounds") or {"factors": []})["factors"]:
+        name = factor["name"]
+        for code in CODES:
+            key, letter = f"confounds.{name}.from_{code}", LETTER[code]
+            title = f"{name.capitalize()} read from {letter}"
+            value, chance = factor[f"from_{code}"], factor["chance"]
+            if value is None:
+                continue
+            if factor["measure"] == "r2":
+                value = max(value, factor["nonlinear"][f"from_{code}"])
+                meaning = f"{letter} predicts the {name} with R² {value_text(value)}"
+            else:
+                meaning = f"{letter} names the {name} of {percent(value)} of the particles"
+                meaning += f"; guessing gives {percent(chance)}"
+            share = (value - chance) / (1 - chance) if chance < 1 else 0.0
+            good, fair = THRESHOLDS["absent"]
+            amount = "little" if share <= 1 - good else "part" if share <= 1 - fair else "much"
+            void = low_is_void(evaluation, code)
+            meaning += f": {amount} of what it holds is {_HELD[name]}.{void or ''}"
+            found.append(judged(key, title, value, 0 if void else 1 - share, "absent", meaning))
+    return found
 
 
 def _invariance(evaluation: dict[str, Any]) -> Reading:

@@ -113,7 +113,8 @@ def render(run: RunFolder, evaluation: dict[str, Any], figures: list[RunFigure])
         sections=[
             section
             for section in (
-                ("Against the labels", _measured(judged, "d_score.", "clustering.")),
+                ("Against the labels", _measured(judged, "d_score.", "clustering.", "within_content.")),
+                ("Against what is known of the imaging", _measured(judged, "confounds.")),
                 ("Without labels", _measured(judged, "diagnostics.")),
             )
             if section[1]
@@ -124,6 +125,8 @@ def render(run: RunFolder, evaluation: dict[str, Any], figures: list[RunFigure])
             for role in ("content", "transformation")
             for factor in evaluation["d_score"][role]["factors"]
         ],
+        # An evaluation of an earlier version has no such block.
+        within=within if (within := evaluation.get("within_content")) and within["classes"] else None,
         level_words=LEVEL_WORDS,
         pictures=[_embed(figure) for figure in figures],
         settings=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
