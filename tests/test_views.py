@@ -16,6 +16,7 @@ from dualcontrast.views import (
     rotation_matrices,
     sample,
     uniform_rotation_vectors,
+    view_pair,
 )
 from dualcontrast.wedge import apply_wedge, tilt_wedge
 
@@ -161,3 +162,36 @@ def test_a_view_has_the_wedge_of_its_image_again():
         power[:, sphere][measured[:, sphere] > 0.9].mean()
         > 5 * power[:, sphere][measured[:, sphere] < 0.1].mean()
     )
+
+
+@pytest.mark.parametrize("rotations", ["axes", "uniform"])
+def test_two_views_of_a_volume_and_the_turn_between_them(rotations):
+    """The turn that is told takes the first view to the second."""
+    volumes = blob((4.0, -3.0, 2.0), (24, 24, 24)).float().repeat(4, 1, 1, 1, 1)
+    config = ViewConfig(max_angle=150.0, rotations=rotations, both=True)
+    first, second = view_pair(volumes, config, torch.Generator().manual_seed(3))
+
+    def place(view):
+        axis = torch.arange(24.0) - 11.5
+        mass = view[:, 0] / view[:, 0].sum(dim=(1, 2, 3), keepdim=True)
+        sums = [(mass.sum(dim=dims) * axis).sum(1) for dims in ((1, 2), (1, 3), (2, 3))]
+        return torch.stack(sums, dim=1).numpy()
+
+    assert (first.images - volumes).abs().amax(dim=(1, 2, 3, 4)).min() > 0.1
+    turned = Rotation.from_rotvec(second.angles.double().numpy(), degrees=True).apply(place(first.images))
+    assert_allclose(place(second.images), turned, atol=0.05)
+
+
+def test_two_views_of_an_image_and_the_angle_between_them():
+    image = blob((6.0, 0.0), (33, 33)).float().repeat(3, 1, 1, 1)
+    first, second = view_pair(image, ViewConfig(both=True), torch.Generator().manual_seed(1))
+    again = rotate(first.images, second.angles)
+    assert_allclose(again.numpy(), second.images.numpy(), atol=0.12)
+
+
+def test_one_view_leaves_the_image_as_it_is():
+    images = torch.rand(3, 1, 20, 20)
+    first, second = view_pair(images, ViewConfig(), torch.Generator().manual_seed(1))
+    expected = random_view(images, ViewConfig(), torch.Generator().manual_seed(1))
+    assert torch.equal(first.images, images)
+    assert torch.equal(second.images, expected.images) and torch.equal(second.angles, expected.angles)

@@ -27,6 +27,7 @@ from dualcontrast.training.progress import TrainingProgress, track
 
 Images = np.ndarray | Tensor | ImageSource
 ENCODING_BATCH = 512
+VOLUME_PRESET = "subtomogram"
 
 
 class Model:
@@ -36,8 +37,9 @@ class Model:
     ----------
     method : str
         Name of the method.
-    preset : str
-        Named settings of the method to start from.
+    preset : str, optional
+        Named settings of the method to start from. Unless given, `default`; or `subtomogram` where the method
+        has it and the images turn out to be volumes.
     seed : int
         Of initial weights, batch order, and every random draw.
     device : str
@@ -78,7 +80,7 @@ class Model:
     def __init__(
         self,
         method: str | None = None,
-        preset: str = "default",
+        preset: str | None = None,
         *,
         seed: int = 0,
         device: str = "auto",
@@ -93,19 +95,34 @@ class Model:
     ) -> None:
         self.method = method or self.default_method
         self.method_class = method_class(self.method)
-        if preset not in self.method_class.presets:
+        if preset is not None and preset not in self.method_class.presets:
             raise settings.unknown_name(preset, list(self.method_class.presets), f"preset of {self.method}")
         check_engine(device, precision)
         check_choices(normalisation, contrast, box, lowpass, mask_diameter)
-        self.preset = preset
-        chosen = apply_changes(self.method_class, self.method_class.presets[preset], changes)
-        self.config, self.recipe = chosen.config, chosen.recipe
+        self._preset_is_open, self._changes = preset is None, changes
+        self._take_preset(preset or "default")
         self.seed, self.device, self.precision = seed, device, precision
         self.normalisation, self.progress = normalisation, progress
         self.contrast, self.box, self.lowpass, self.mask_diameter = contrast, box, lowpass, mask_diameter
         self.network: Method | None = None
         self.preparation: Preparation | None = None
         self.history: list[dict[str, Any]] = []
+
+    def suit(self, image_shape: tuple[int, ...]) -> None:
+        """Take the preset for volumes where the images are volumes and no preset was named.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            `(C, H, W)` or `(C, D, H, W)`.
+        """
+        if self._preset_is_open and len(image_shape) == 4 and VOLUME_PRESET in self.method_class.presets:
+            self._take_preset(VOLUME_PRESET)
+        self._preset_is_open = False
+
+    def _take_preset(self, name: str) -> None:
+        chosen = apply_changes(self.method_class, self.method_class.presets[name], self._changes)
+        self.preset, self.config, self.recipe = name, chosen.config, chosen.recipe
 
     def fit(
         self,
@@ -145,6 +162,7 @@ class Model:
             For images that cannot be used, or fewer of them than a batch.
         """
         source = as_source(images)
+        self.suit(source.image_shape)
         self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision)
         self.network = build_method(

@@ -89,7 +89,7 @@ def train(
     output : str or Path
         The run folder.
     method, preset : str, optional
-        What to train; `dualcontrast` and `default` unless given.
+        What to train; `dualcontrast` unless given, with the preset that suits the images (see `Model`).
     seed : int, optional
         Of everything random; 0 unless given.
     changes : mapping, optional
@@ -150,7 +150,7 @@ def train(
         # Building the model checks every setting before any image is read.
         model = Model(
             method,
-            preset or "default",
+            preset,
             seed=seed or 0,
             device=device,
             precision=precision or "32-true",
@@ -322,6 +322,7 @@ def limit_split(split: Split, limit: int, seed: int) -> Split:
 
 def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, overwrite: bool) -> RunFolder:
     """Look at the images once, decide what a resumed run must not decide again, and write it down."""
+    model.suit(source.image_shape)
     split = make_split(source, options.test_fraction, model.seed)
     if options.limit is not None:
         split = limit_split(split, options.limit, model.seed)

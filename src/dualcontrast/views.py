@@ -32,6 +32,10 @@ class ViewConfig:
         How rotations are drawn in 3-D. `axes`: angles from U(-max_angle, max_angle) about x, then y, then z,
         as the authors' code does. `uniform`: uniformly on SO(3), among the rotations by at most max_angle;
         180 is all of them, for particles that lie in any orientation.
+    both : bool
+        Compare two views of each image instead of the image and a view. Turning a noisy volume smooths its
+        noise and cuts its corners, by which a network tells a turned copy from an untouched one and learns
+        nothing else; two turned copies are alike in that.
     one_angle_per_batch : bool
         Draw one rotation for the whole batch (2-D only), as the authors' code does.
     interpolation : {'bilinear', 'nearest'}
@@ -50,6 +54,7 @@ class ViewConfig:
 
     max_angle: float = 90.0
     rotations: Rotations = "axes"
+    both: bool = False
     one_angle_per_batch: bool = False
     interpolation: Interpolation = "bilinear"
     scale: float = 0.0
@@ -267,6 +272,40 @@ def random_view(
         return View(views, angles)
     turned = move_wedges(wedges, matrices[..., :dimension], images.shape[-1])
     return View(apply_wedge(views, wedges), angles, wedges * turned)
+
+
+def view_pair(
+    images: Tensor, config: ViewConfig, generator: torch.Generator, wedges: Tensor | None = None
+) -> tuple[View, View]:
+    """Make the two images that are compared: the image and a view of it, or two views (`ViewConfig.both`).
+
+    Parameters
+    ----------
+    images, config, generator, wedges
+        As for `random_view`.
+
+    Returns
+    -------
+    first, second : View
+        The angles of the second are those that turn the first into it. Where both are views of a volume, they
+        are a rotation vector in degrees.
+    """
+    if not config.both:
+        second = random_view(images, config, generator, wedges)
+        return View(images, torch.zeros_like(second.angles), wedges), second
+    first = random_view(images, config, generator, wedges)
+    second = random_view(images, config, generator, wedges)
+    if images.ndim == 4:
+        return first, second._replace(angles=second.angles - first.angles)
+    matrices = [_matrices_of(view.angles, config) for view in (first, second)]
+    between = roma.rotmat_to_rotvec(matrices[1] @ matrices[0].mT)
+    return first, second._replace(angles=torch.rad2deg(between))
+
+
+def _matrices_of(angles: Tensor, config: ViewConfig) -> Tensor:
+    if config.rotations == "uniform":
+        return roma.rotvec_to_rotmat(torch.deg2rad(angles))
+    return rotation_matrices(angles)
 
 
 def smooth_displacements(images: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:

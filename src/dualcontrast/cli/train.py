@@ -68,7 +68,8 @@ def train(
     method
         Method to train; dualcontrast unless given.
     preset
-        Named settings of the method: default, paper or reference.
+        Named settings of the method: default, subtomogram, paper or reference. Unless given, subtomogram for
+        volumes and default for all else.
     epochs
         Passes over the training images.
     batch_size

@@ -136,7 +136,8 @@ class Method(nn.Module, ABC):
     Config : type
         Dataclass of the method's settings; has at least `content_dim` and `transformation_dim`.
     presets : mapping of str to Preset
-        Holds at least `default`.
+        Holds at least `default`. `subtomogram`, where there is one, is what volumes get unless told
+        otherwise.
     generative : bool
         Whether `decode` works.
     spatial_dims : tuple of int

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dualcontrast import losses
 from dualcontrast.methods.base import Batch, Encoding, Method, Phase, Posterior, Preset, Recipe
 from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, feature_count, paper_encoder
-from dualcontrast.views import ViewConfig, random_view
+from dualcontrast.views import ViewConfig, view_pair
 from dualcontrast.wedge import apply_wedge
 
 Weight = Annotated[float, Field(ge=0)]
@@ -242,11 +242,12 @@ class DualContrastMethod(Method):
             assert self._codes_of_batch is not None, "the phase 'all' comes first"
             return self._decoded_pairs(*self._codes_of_batch, generator)
 
-        images, wedges = batch
-        weights, count = self.config.weights, len(images)
-        views, angles, view_wedges = random_view(images, self.config.views, generator, wedges)
-        both = torch.cat((images, views))
-        measured = None if wedges is None or view_wedges is None else torch.cat((wedges, view_wedges))
+        weights, count = self.config.weights, len(batch.images)
+        first, second = view_pair(batch.images, self.config.views, generator, batch.wedges)
+        both = torch.cat((first.images, second.images))
+        measured = None
+        if first.wedges is not None and second.wedges is not None:
+            measured = torch.cat((first.wedges, second.wedges))
         encoding = self.encode(both)
         c, c_view = encoding.content.mean.split(count)
         z, z_view = encoding.transformation.mean.split(count)
@@ -271,7 +272,7 @@ class DualContrastMethod(Method):
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
         if self.angle_reader is not None:
             read = self.angle_reader(torch.cat((z, z_view), dim=1))
-            known = angles.reshape(count, -1) / self.config.views.max_angle
+            known = second.angles.reshape(count, -1) / self.config.views.max_angle
             terms["rotation"] = F.mse_loss(read, known)
         return terms
 
