@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dualcontrast.clusters import FOLDER, MAPS, Clusters
+from dualcontrast.clusters import MAPS, Clusters
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.evaluation.inference import decode_codes
 from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_images
 from dualcontrast.files import write_text
 from dualcontrast.methods.base import Method
-from dualcontrast.run_folder import RunFolder
+from dualcontrast.run_folder import CLUSTERS, RunFolder
 
 MAPS_RECORD = "maps.json"
 
@@ -78,7 +78,7 @@ def decode_classes(
     """
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     clusters = Clusters.load(run, classes)
-    folder = run.path / FOLDER / clusters.name / MAPS if output is None else Path(output)
+    folder = run.path / CLUSTERS / clusters.name / MAPS if output is None else Path(output)
     check_free(folder / MAPS_RECORD, overwrite)
     method = decoder_of(run, device)
     names = clusters.class_names + clusters.conformation_names

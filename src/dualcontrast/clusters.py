@@ -19,9 +19,8 @@ from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.mixture import ClusterMethod, Partition, check_count, partition
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
-from dualcontrast.run_folder import RunFolder
+from dualcontrast.run_folder import CLUSTERS, RunFolder
 
-FOLDER = "clusters"
 TABLE, RECORD, BIC_FIGURE, MAPS = "classes.csv", "clusters.json", "bic.png", "maps"
 CODE_NAMES = ("content", "transformation", "both")
 TOMOGRAM_COLUMNS = ("rlnTomoName", "rlnMicrographName")
@@ -144,7 +143,7 @@ class Clusters:
         name = name or there[0]
         if name not in there:
             raise RunError(f"{run.path}: has no clusters '{name}'; choose one of {', '.join(there)}")
-        folder = run.path / FOLDER / name
+        folder = run.path / CLUSTERS / name
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             with (folder / TABLE).open(newline="", encoding="utf-8") as handle:
@@ -175,7 +174,7 @@ class Clusters:
 
 def clusterings_of(run: RunFolder) -> list[str]:
     """Return the names of the finished clusterings of a run."""
-    return sorted(path.parent.name for path in (run.path / FOLDER).glob(f"*/{RECORD}"))
+    return sorted(path.parent.name for path in (run.path / CLUSTERS).glob(f"*/{RECORD}"))
 
 
 def cluster_run(
@@ -235,7 +234,7 @@ def cluster_run(
 
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     name = _check_settings(on, count, method, conformations, conformations_on, name)
-    folder = run.path / FOLDER / name
+    folder = run.path / CLUSTERS / name
     if (folder / RECORD).exists() and not overwrite:
         raise RunError(f"{folder}: exists already; add --overwrite or choose another --name")
     encode_run(run, device=device, progress=progress)

@@ -18,9 +18,9 @@ from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_animation, write_images
 from dualcontrast.figures.traversals import principal_axes, traverse
 from dualcontrast.files import write_text
-from dualcontrast.run_folder import RunFolder
+from dualcontrast.run_folder import TRAVERSALS, RunFolder
 
-TRAVERSALS, PATH_RECORD = "traversals", "path.json"
+PATH_RECORD = "path.json"
 DEFAULT_STEPS, MOST_STEPS = 9, 200
 
 Code = Literal["content", "transformation"]

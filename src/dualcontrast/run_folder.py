@@ -1,5 +1,6 @@
 """The folder that holds everything of one run, and the names of its files."""
 
+import contextlib
 import json
 import platform
 import shlex
@@ -24,6 +25,9 @@ from dualcontrast.prepare import Preparation
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
+CLUSTERS, TRAVERSALS = "clusters", "traversals"
+# What the package writes below them.
+CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".cxc")
 SKIPPED = "skipped.csv"
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
@@ -238,6 +242,14 @@ class RunFolder:
         for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png")):
             for file in (self.path / folder).glob(pattern):
                 file.unlink()
+        for folder in (CLUSTERS, TRAVERSALS):
+            for file in sorted((self.path / folder).rglob("*"), reverse=True):
+                if file.is_dir() and not file.is_symlink():
+                    # A folder in which somebody keeps files of their own stays.
+                    with contextlib.suppress(OSError):
+                        file.rmdir()
+                elif file.suffix in CLASS_SUFFIXES:
+                    file.unlink()
 
 
 def _environment() -> dict[str, Any]:
