@@ -128,6 +128,7 @@ def test_resuming_with_other_settings_or_images_is_refused(folder, tmp_path, cap
     resume = ["train", folder, "--output", run, "--resume", "--no-evaluate", "--no-progress"]
     assert "seed 0, not 4" in refused(capsys, *resume, "--seed", "4")
     assert "other settings than content_dim" in refused(capsys, *resume, "--content-dim", "5")
+    assert "was prepared with box 16" in refused(capsys, *resume, "--box", "18")
     run_cli(*resume)
     next(folder.glob("*/*.png")).unlink()
     assert "59 images, formerly 60" in refused(capsys, *resume)
@@ -143,6 +144,10 @@ def test_resuming_with_other_settings_or_images_is_refused(folder, tmp_path, cap
         (["--epoch", "3"], "--epoch"),
         (["--epochs", "three"], "three"),
         (["--device", "tpu"], "choose one of auto, cpu, cuda, mps"),
+        (["--box", "17"], "give a number of voxels from 1 to 16"),
+        (["--contrast", "bright"], "choose auto, light, dark or as-is"),
+        (["--lowpass", "20"], "does not say how large a voxel is"),
+        (["--set", "box=12"], "give it as --box"),
         (["--precision", "8"], "choose one of 32-true, bf16-mixed"),
         (["--limit", "0"], "limit"),
         (["--test-fraction", "1.5"], "test_fraction"),

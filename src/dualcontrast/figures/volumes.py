@@ -31,7 +31,8 @@ LEFT_OUT = 0.15
 TAIL = 0.1
 CLASSES_A_ROW = 6
 MOST_CLASSES = 18
-_SMOOTHING = 2
+# Small boxes are interpolated to about so many voxels a side, or their surfaces show every triangle.
+_SMOOTH_BOX = 80
 
 _LEVEL_NOTE = (
     "Surfaces are drawn at 35 % of the way from the median voxel to the 99.9th percentile of each volume; "
@@ -293,7 +294,8 @@ def class_codes(
 
 def _mesh(volume: np.ndarray) -> Mesh:
     """Surface of a volume (C, D, H, W), of the mean of its channels."""
-    return isosurface(volume.mean(axis=0), smoothing=_SMOOTHING)
+    smoothing = max(1, round(_SMOOTH_BOX / max(volume.shape[1:])))
+    return isosurface(volume.mean(axis=0), smoothing=smoothing)
 
 
 def _limit(meshes: Sequence[Mesh]) -> float:
