@@ -243,12 +243,13 @@ class RunFolder:
             for file in (self.path / folder).glob(pattern):
                 file.unlink()
         for folder in (CLUSTERS, TRAVERSALS):
-            for file in sorted((self.path / folder).rglob("*"), reverse=True):
+            top = self.path / folder
+            for file in [*sorted(top.rglob("*"), reverse=True), top]:
                 if file.is_dir() and not file.is_symlink():
                     # A folder in which somebody keeps files of their own stays.
                     with contextlib.suppress(OSError):
                         file.rmdir()
-                elif file.suffix in CLASS_SUFFIXES:
+                elif file.suffix in CLASS_SUFFIXES and file != top:
                     file.unlink()
 
 
