@@ -68,7 +68,7 @@ def starmen(
 - With a missing wedge: `dualcontrast simulate subtomograms spec.yaml --output mine --tilt-range -60 60`
 - Tilt by tilt: `dualcontrast simulate subtomograms spec.yaml --output mine --mode tilt_series`
 - No file at all: `dualcontrast simulate subtomograms --beads --output beads --copies 50`
-- Look at it, train on it: `dualcontrast data mine/particles.star`, `dualcontrast train mine/particles.star`
+- Check it, train on it: `dualcontrast check mine/particles.star`, `dualcontrast train mine/particles.star`
 
 A specification is a YAML file such as:
 
@@ -91,7 +91,7 @@ def subtomograms(
     beads: Annotated[bool, Parameter(negative=())] = False,
     copies: int | None = None,
     snr: float | None = None,
-    tilt_range: tuple[float, float] | None = None,
+    tilt_range: Annotated[tuple[float, float] | None, Parameter(negative=())] = None,
     mode: Literal["simple", "tilt_series"] | None = None,
     seed: int = 0,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
