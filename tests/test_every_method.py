@@ -17,8 +17,8 @@ CASES = [
     for name, method in all_methods().items()
     for preset in method.presets
     for dimension in method.spatial_dims
-    # Volumes are slow: one preset stands for all.
-    if dimension == 2 or preset == "default"
+    # Volumes are slow: the preset that is made for them stands for all.
+    if dimension == 2 or preset == ("subtomogram" if "subtomogram" in method.presets else "default")
 ]
 every_method = pytest.mark.parametrize(("name", "preset", "dimension"), CASES)
 

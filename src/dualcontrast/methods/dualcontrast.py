@@ -61,6 +61,9 @@ class DualContrastConfig:
     decoder : {'paper', 'convolutional'}
         `paper`: fully connected. `convolutional`: a coarse grid that is doubled, with a fraction of the
         weights, for volumes and for computers without a GPU.
+    wedge_aware : bool
+        Give turned subtomograms their own missing wedge again, and reconstruct only what was measured, where
+        the wedges are known.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
     exchange_content : bool
@@ -90,6 +93,7 @@ class DualContrastConfig:
     width: Annotated[int, Field(ge=1, le=16)] = 1
     layer_normalisation: Literal["paper", "batch"] = "paper"
     decoder: Literal["paper", "convolutional"] = "paper"
+    wedge_aware: bool = True
     reconstruct_views: bool = False
     exchange_content: bool = False
     content_contrast: Literal["pair", "batch"] = "pair"
@@ -243,7 +247,8 @@ class DualContrastMethod(Method):
             return self._decoded_pairs(*self._codes_of_batch, generator)
 
         weights, count = self.config.weights, len(batch.images)
-        first, second = view_pair(batch.images, self.config.views, generator, batch.wedges)
+        wedges = batch.wedges if self.config.wedge_aware else None
+        first, second = view_pair(batch.images, self.config.views, generator, wedges)
         both = torch.cat((first.images, second.images))
         measured = None
         if first.wedges is not None and second.wedges is not None:
