@@ -104,7 +104,7 @@ def print_clusters(clusters: "Clusters", run: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from dualcontrast.clusters import FOLDER
+    from dualcontrast.run_folder import CLUSTERS
 
     console = Console(highlight=False)
     table = Table(title=escape(f"{run}: {clusters.name}"), title_justify="left")
@@ -135,4 +135,4 @@ def print_clusters(clusters: "Clusters", run: Path) -> None:
             console.print(f"and {len(counted['counts']) - MOST_TOMOGRAMS} more in clusters.json")
     if not clusters.record["fit"]["converged"]:
         console.print("The fit did not reach its optimum; try another --seed or fewer classes.")
-    print(run / FOLDER / clusters.name)
+    print(run / CLUSTERS / clusters.name)
