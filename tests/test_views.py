@@ -11,10 +11,12 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast.views import (
     ViewConfig,
+    quarter_turns,
     random_view,
     rotate,
     rotation_matrices,
     sample,
+    smoothed_as_views,
     uniform_rotation_vectors,
     view_pair,
 )
@@ -195,3 +197,35 @@ def test_one_view_leaves_the_image_as_it_is():
     expected = random_view(images, ViewConfig(), torch.Generator().manual_seed(1))
     assert torch.equal(first.images, images)
     assert torch.equal(second.images, expected.images) and torch.equal(second.angles, expected.angles)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (24, 24, 24)])
+def test_smoothing_takes_as_much_from_noise_as_turning_does(shape):
+    """In the middle of the box, where turning cuts nothing, white noise keeps the same variance."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(40, 1, *shape, generator=generator)
+    turned = random_view(
+        noise, ViewConfig(max_angle=180.0, rotations="uniform", shift=0.05), generator
+    ).images
+    smooth = smoothed_as_views(noise)
+    middle = (slice(None), slice(None), *(slice(length // 3, 2 * length // 3) for length in shape))
+    assert smooth[middle].var().item() == pytest.approx(turned[middle].var().item(), rel=0.04)
+    # The mean over all frequencies of 1 - (1 - cos ω) / 3 is 2/3 an axis.
+    assert smooth.var().item() == pytest.approx((2 / 3) ** len(shape), rel=0.03)
+    assert_allclose(smoothed_as_views(torch.ones(1, 1, *shape)).numpy(), 1, atol=1e-5)
+
+
+def test_quarter_turns_are_the_rotation_group_of_the_cube():
+    volume = torch.rand(1, 1, 6, 6, 6, generator=torch.Generator().manual_seed(0))
+    turned = list(quarter_turns(volume))
+    assert len(turned) == 24 and torch.equal(turned[0], volume)
+    assert len({tuple(t.flatten().tolist()) for t in turned}) == 24
+    # SciPy's 24 rotations of the octahedral group, applied to the positions of the voxels.
+    place = np.stack(np.meshgrid(*[np.arange(6) - 2.5] * 3, indexing="ij"), axis=-1)[..., ::-1].reshape(-1, 3)
+    expected = set()
+    for rotation in Rotation.create_group("O"):
+        moved = np.rint(rotation.apply(place) + 2.5).astype(int)
+        result = np.zeros((6, 6, 6), dtype=np.float32)
+        result[moved[:, 2], moved[:, 1], moved[:, 0]] = volume.numpy().ravel()
+        expected.add(tuple(result.ravel().tolist()))
+    assert {tuple(t.flatten().tolist()) for t in turned} == expected

@@ -249,3 +249,36 @@ def test_only_measured_frequencies_are_reconstructed():
     assert reconstruction(lost, wedges) == pytest.approx(0.0, abs=1e-9)
     # The turned wedges of the views may take a part of it.
     assert 0.5 < reconstruction(kept, wedges) <= 1.0001
+
+
+def test_content_of_a_volume_is_the_mean_over_its_quarter_turns():
+    shape = (1, 16, 16, 16)
+    volumes = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
+    config = replace(PAPER.config, {"average_turns": True})
+    method = build_method(DualContrastMethod, config, shape, False, seed=0).eval()
+    with torch.no_grad():
+        content, transformation = method.encode(volumes)
+        turned = method.encode(torch.rot90(volumes, 1, (2, 4)))
+        assert torch.allclose(content.mean, turned.content.mean, atol=1e-5)
+        # z is that of the volume as it lies.
+        single = method.encoder(volumes)
+        assert torch.equal(transformation.mean, single.transformation.mean)
+        assert not torch.allclose(content.mean, single.content.mean, atol=1e-5)
+
+
+def test_the_first_image_alone_is_drawn_from_the_content_of_the_second():
+    """`exchange_content` without `reconstruct_views`: x from c of its view and z of its own."""
+    config = replace(DEFAULT.config, {"reconstruct_views": False})
+    method, batch = method_of(config).eval(), images()
+    views = random_view(batch, config.views, torch_stream(0, "step")).images
+    seen = []
+    decode = method.decode
+    method.decode = lambda c, z: (seen.append((c, z)), decode(c, z))[1]  # type: ignore[method-assign]
+    with torch.no_grad():
+        for head in (method.encoder.content_log_variance, method.encoder.transformation_log_variance):
+            head.weight.zero_()
+            head.bias.fill_(-40)
+        method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
+        expected = method.encode(views).content.mean, method.encode(batch).transformation.mean
+    for actual, wanted in zip(seen[0], expected, strict=True):
+        assert torch.allclose(actual, wanted, atol=1e-4)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dualcontrast import losses
 from dualcontrast.methods.base import Batch, Encoding, Method, Phase, Posterior, Preset, Recipe
 from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, feature_count, paper_encoder
-from dualcontrast.views import ViewConfig, view_pair
+from dualcontrast.views import ViewConfig, quarter_turns, smoothed_as_views, view_pair
 from dualcontrast.wedge import apply_wedge
 
 Weight = Annotated[float, Field(ge=0)]
@@ -64,6 +64,8 @@ class DualContrastConfig:
     wedge_aware : bool
         Give turned subtomograms their own missing wedge again, and reconstruct only what was measured, where
         the wedges are known.
+    average_turns : bool
+        The content code of a volume is the mean of those of its 24 quarter turns, once the training is done.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
     exchange_content : bool
@@ -94,6 +96,7 @@ class DualContrastConfig:
     layer_normalisation: Literal["paper", "batch"] = "paper"
     decoder: Literal["paper", "convolutional"] = "paper"
     wedge_aware: bool = True
+    average_turns: bool = False
     reconstruct_views: bool = False
     exchange_content: bool = False
     content_contrast: Literal["pair", "batch"] = "pair"
@@ -213,7 +216,14 @@ class DualContrastMethod(Method):
 
     def encode(self, images: Tensor) -> Encoding:
         """Infer both posteriors of a batch (N, C, *spatial)."""
-        return self.encoder(images)
+        if self.config.views.both:
+            images = smoothed_as_views(images)
+        encoding = self.encoder(images)
+        if not self.config.average_turns or images.ndim != 5 or len(set(images.shape[2:])) > 1:
+            return encoding
+        turns = [self.encoder(turned).content for turned in quarter_turns(images)]
+        mean = torch.stack([turn.mean for turn in turns]).mean(dim=0)
+        return Encoding(encoding.content._replace(mean=mean), encoding.transformation)
 
     def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
         """Generate images (N, C, *spatial) from codes (N, content_dim) and (N, transformation_dim)."""
@@ -253,7 +263,7 @@ class DualContrastMethod(Method):
         measured = None
         if first.wedges is not None and second.wedges is not None:
             measured = torch.cat((first.wedges, second.wedges))
-        encoding = self.encode(both)
+        encoding = self.encoder(both)
         c, c_view = encoding.content.mean.split(count)
         z, z_view = encoding.transformation.mean.split(count)
         terms = self._variational_terms(both, measured, encoding, generator)
@@ -289,12 +299,13 @@ class DualContrastMethod(Method):
         Where it is known which Fourier components were measured, only those are compared: the decoder may
         draw whole particles.
         """
-        if not self.config.reconstruct_views:
-            both = both[: len(both) // 2]
-            encoding = Encoding(*(code.first(len(both)) for code in encoding))
-        c, z = encoding.content.sample(generator), encoding.transformation.sample(generator)
+        drawn = len(both) if self.config.reconstruct_views else len(both) // 2
         if self.config.exchange_content:
-            c = c.roll(len(c) // 2, dims=0)
+            c = encoding.content.sample(generator).roll(len(both) // 2, dims=0)[:drawn]
+        else:
+            c = encoding.content.first(drawn).sample(generator)
+        both, encoding = both[:drawn], Encoding(*(code.first(drawn) for code in encoding))
+        z = encoding.transformation.sample(generator)
         pixels = both[0].numel()
         # The authors add the losses of the image and of its view, where a mean over both halves them.
         passes = 2 if self.config.reconstruct_views and not self.config.exchange_content else 1
@@ -313,7 +324,7 @@ class DualContrastMethod(Method):
         count = max(1, round(len(c) * self.config.positive_z_share))
         if self.config.positive_z_pair == "exchange":
             kept, moved = c[:count].detach(), z[partners[:count]].detach()
-            encoding = self.encode(self._decode_pairs(kept, moved))
+            encoding = self.encoder(self._decode_pairs(kept, moved))
             return {
                 "con_z_positive": losses.signed_cosine_distance(encoding.transformation.mean, moved),
                 "con_c_exchanged": losses.signed_cosine_distance(encoding.content.mean, kept),
@@ -324,7 +335,7 @@ class DualContrastMethod(Method):
         if self.config.positive_z_pair == "two_draws":
             second = torch.randn(shape, generator=generator, device=c.device)
         decoded = self._decode_pairs(torch.cat((c[:count], c[partners[:count]])), torch.cat((first, second)))
-        z_first, z_second = self.encode(decoded).transformation.mean.split(count)
+        z_first, z_second = self.encoder(decoded).transformation.mean.split(count)
         return {"con_z_positive": losses.cosine_distance(z_first, z_second)}
 
     def _decode_pairs(self, content: Tensor, transformation: Tensor) -> Tensor:
