@@ -11,12 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast.views import (
     ViewConfig,
+    as_a_view,
     quarter_turns,
     random_view,
     rotate,
     rotation_matrices,
     sample,
     smoothed_as_views,
+    split_noise,
     uniform_rotation_vectors,
     view_pair,
 )
@@ -229,3 +231,28 @@ def test_quarter_turns_are_the_rotation_group_of_the_cube():
         result[moved[:, 2], moved[:, 1], moved[:, 0]] = volume.numpy().ravel()
         expected.add(tuple(result.ravel().tolist()))
     assert {tuple(t.flatten().tolist()) for t in turned} == expected
+
+
+def test_split_noise_is_independent_and_the_particle_is_common():
+    generator = torch.Generator().manual_seed(0)
+    particle = blob((2.0, -1.0, 3.0), (24, 24, 24)).float()
+    noise = torch.randn(60, 1, 24, 24, 24, generator=generator)
+    first, second = split_noise(particle + noise)
+    middle = (slice(None), slice(None), *[slice(6, 18)] * 3)
+    parts = [(half - particle / math.sqrt(2))[middle].double().flatten() for half in (first, second)]
+    # Of 103,680 voxels: a correlation of independent noise has a standard deviation of 0.003.
+    assert abs(torch.corrcoef(torch.stack(parts))[0, 1].item()) < 0.015
+    assert parts[0].var().item() == pytest.approx(1, abs=0.02)
+    # Without noise, both show the particle at 1/√2 in the middle of the box.
+    for half in split_noise(particle):
+        assert_allclose(half[middle].numpy(), particle[middle].numpy() / math.sqrt(2), atol=1e-3)
+
+
+def test_views_are_masked_by_a_sphere():
+    volumes = torch.ones(2, 1, 24, 24, 24)
+    config = ViewConfig(max_angle=0.0, rotations="uniform", both=True, mask=0.5)
+    for view in view_pair(volumes, config, torch.Generator().manual_seed(0)):
+        assert view.images[:, 0, 12, 12, 12].min() > 0.99 and view.images[:, 0, 2, 2, 2].max() == 0
+    whole = as_a_view(volumes, config)
+    assert whole[:, 0, 12, 12, 12].min() > 0.99 and whole[:, 0, 2, 2, 2].max() == 0
+    assert torch.equal(as_a_view(volumes, ViewConfig()), volumes)

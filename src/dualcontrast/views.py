@@ -8,13 +8,15 @@ All changes of one view are composed into a single sampling grid, so an image is
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import roma
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from dualcontrast.mask import spherical_mask
 from dualcontrast.wedge import apply_wedge, move_wedges
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -37,6 +39,10 @@ class ViewConfig:
         Compare two views of each image instead of the image and a view. Turning a noisy volume smooths its
         noise and cuts its corners, by which a network tells a turned copy from an untouched one and learns
         nothing else; two turned copies are alike in that.
+    split_noise : bool
+        Give the two views of a volume noise of their own (with `both`); see `split_noise`.
+    mask : float
+        Diameter of a soft spherical mask on views of volumes, as a share of the box; 0 is none.
     one_angle_per_batch : bool
         Draw one rotation for the whole batch (2-D only), as the authors' code does.
     interpolation : {'bilinear', 'nearest'}
@@ -56,6 +62,8 @@ class ViewConfig:
     max_angle: float = 90.0
     rotations: Rotations = "axes"
     both: bool = False
+    split_noise: bool = False
+    mask: Annotated[float, Field(ge=0, le=1)] = 0.0
     one_angle_per_batch: bool = False
     interpolation: Interpolation = "bilinear"
     scale: float = 0.0
@@ -188,7 +196,7 @@ def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Gene
     count : int
         How many.
     max_angle : float
-        Degrees, above 0 and at most 180.
+        Degrees, from 0 to 180.
     generator : torch.Generator
         Source of randomness.
 
@@ -200,6 +208,8 @@ def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Gene
     device = generator.device
     axes = F.normalize(torch.randn((count, 3), generator=generator, device=device), dim=1)
     share = torch.rand(count, generator=generator, device=device)
+    if max_angle == 0:
+        return torch.zeros_like(axes)
     # The distribution function a - sin a has no inverse in closed form; a fine table of it does.
     table = torch.linspace(0, math.radians(min(max_angle, 180.0)), 4096, device=device, dtype=torch.float64)
     reached = table - torch.sin(table)
@@ -270,9 +280,16 @@ def random_view(
         displacements = smooth_displacements(images, config, generator)
     views = sample(images, matrices, displacements, config.interpolation)
     if wedges is None:
-        return View(views, angles)
+        return View(masked(views, config), angles)
     turned = move_wedges(wedges, matrices[..., :dimension], images.shape[-1])
-    return View(apply_wedge(views, wedges), angles, wedges * turned)
+    return View(masked(apply_wedge(views, wedges), config), angles, wedges * turned)
+
+
+def masked(images: Tensor, config: ViewConfig) -> Tensor:
+    """Multiply volumes with the soft sphere of the settings; leave images, or all where there is none."""
+    if not config.mask or images.ndim != 5:
+        return images
+    return images * spherical_mask(images.shape[2:], config.mask * min(images.shape[2:])).to(images)
 
 
 def view_pair(
@@ -294,13 +311,47 @@ def view_pair(
     if not config.both:
         second = random_view(images, config, generator, wedges)
         return View(images, torch.zeros_like(second.angles), wedges), second
-    first = random_view(images, config, generator, wedges)
-    second = random_view(images, config, generator, wedges)
+    halves = split_noise(images) if config.split_noise and images.ndim == 5 else (images, images)
+    first, second = (random_view(half, config, generator, wedges) for half in halves)
     if images.ndim == 4:
         return first, second._replace(angles=second.angles - first.angles)
     matrices = [_matrices_of(view.angles, config) for view in (first, second)]
     between = roma.rotmat_to_rotvec(matrices[1] @ matrices[0].mT)
     return first, second._replace(angles=torch.rad2deg(between))
+
+
+def split_noise(volumes: Tensor) -> tuple[Tensor, Tensor]:
+    """Make two copies of noisy volumes that show the same particle under independent noise.
+
+    With s half the box along every axis, x(r + s) is what lies in the corners of the box: noise n' as strong
+    as the noise n on the particle, and independent of it. Then n + n' and n - n' are uncorrelated, and
+    independent where the noise is Gaussian:
+
+        (x(r) + x(r + s)) / √2    and    (x(r) - x(r + s)) / √2
+
+    have nothing in common but the particle, at half the signal-to-noise ratio. An encoder that is to find the
+    partner of a copy can then not go by the noise that both would share, which it otherwise learns first.
+
+    The shift wraps around. It moves the particle into the corners, outside a centred sphere of the box's
+    width as long as the particle is not wider than 0.7 of the box; mask the copies with such a sphere.
+
+    Parameters
+    ----------
+    volumes : Tensor, shape (N, C, D, H, W)
+        With their corners: volumes that were masked before have no noise there, and both copies stay alike.
+
+    Returns
+    -------
+    tuple of two Tensors
+        Of the volumes' shape.
+    """
+    corners = volumes.roll([length // 2 for length in volumes.shape[2:]], dims=(2, 3, 4))
+    return (volumes + corners) / math.sqrt(2), (volumes - corners) / math.sqrt(2)
+
+
+def as_a_view(images: Tensor, config: ViewConfig) -> Tensor:
+    """Bring untouched images to what a network has seen that was trained on two views (`ViewConfig.both`)."""
+    return masked(smoothed_as_views(images), config) if config.both else images
 
 
 def smoothed_as_views(images: Tensor) -> Tensor:

@@ -233,7 +233,7 @@ def test_only_measured_frequencies_are_reconstructed():
     method = build_method(DualContrastMethod, config, shape, False, seed=0)
     volumes = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
     wedges = tilt_wedge((16, 16, 16), -60, 60).expand(4, -1, -1, -1)
-    z, y, x = torch.meshgrid(*[torch.arange(16.0)] * 3, indexing="ij")
+    z, _, x = torch.meshgrid(*[torch.arange(16.0)] * 3, indexing="ij")
     drawn = {}
 
     def reconstruction(wave, measured):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dualcontrast import losses
 from dualcontrast.methods.base import Batch, Encoding, Method, Phase, Posterior, Preset, Recipe
 from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, feature_count, paper_encoder
-from dualcontrast.views import ViewConfig, quarter_turns, smoothed_as_views, view_pair
+from dualcontrast.views import ViewConfig, as_a_view, quarter_turns, view_pair
 from dualcontrast.wedge import apply_wedge
 
 Weight = Annotated[float, Field(ge=0)]
@@ -149,6 +149,35 @@ DEFAULT = Preset(
     Recipe(epochs=15, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
 )
 
+SUBTOMOGRAM = Preset(
+    DualContrastConfig(
+        views=ViewConfig(
+            max_angle=180.0, rotations="uniform", both=True, split_noise=True, mask=0.85, shift=0.05
+        ),
+        weights=Weights(
+            # Of a noisy volume hardly anything can be reconstructed, so what can must count.
+            reconstruction=50.0,
+            kl_content=0.05,
+            kl_transformation=0.05,
+            con_c_positive=0.5,
+            con_c_negative=0.5,
+            con_z_positive=1.0,
+            con_z_negative=0.3,
+            con_c_exchanged=0.3,
+            independence=2.0,
+        ),
+        layer_normalisation="batch",
+        decoder="convolutional",
+        average_turns=True,
+        exchange_content=True,
+        content_contrast="batch",
+        positive_z_pair="exchange",
+        positive_z_trains="encoder",
+        positive_z_share=0.25,
+    ),
+    Recipe(epochs=25, batch_size=48, learning_rate=1e-3, schedule="one_cycle"),
+)
+
 
 class Encoder(nn.Module):
     """q(c, z | x): convolutional features and a Gaussian head for each code."""
@@ -196,7 +225,7 @@ class DualContrastMethod(Method):
 
     name = "dualcontrast"
     Config = DualContrastConfig
-    presets = {"default": DEFAULT, "paper": PAPER, "reference": REFERENCE}  # noqa: RUF012
+    presets = {"default": DEFAULT, "subtomogram": SUBTOMOGRAM, "paper": PAPER, "reference": REFERENCE}  # noqa: RUF012
 
     config: DualContrastConfig
 
@@ -216,12 +245,11 @@ class DualContrastMethod(Method):
 
     def encode(self, images: Tensor) -> Encoding:
         """Infer both posteriors of a batch (N, C, *spatial)."""
-        if self.config.views.both:
-            images = smoothed_as_views(images)
-        encoding = self.encoder(images)
+        views = self.config.views
+        encoding = self.encoder(as_a_view(images, views))
         if not self.config.average_turns or images.ndim != 5 or len(set(images.shape[2:])) > 1:
             return encoding
-        turns = [self.encoder(turned).content for turned in quarter_turns(images)]
+        turns = [self.encoder(as_a_view(turned, views)).content for turned in quarter_turns(images)]
         mean = torch.stack([turn.mean for turn in turns]).mean(dim=0)
         return Encoding(encoding.content._replace(mean=mean), encoding.transformation)
 
