@@ -21,8 +21,8 @@ from dualcontrast.simulate.subtomograms import simulate
 
 IDENTITIES = {"nucleosome": "1kx5", "spike": "6vxx", "shell": "4yvs"}
 CONFORMATIONS = 6
-# The largest particle measures 214 Å; the rest of the box of 320 Å is noise.
-PREPARATION: dict[str, Any] = {"box": 24, "mask_diameter": 260.0}
+# At 5 µm defocus the first zero of the CTF lies at 31 Å; what is finer is mostly noise.
+PREPARATION: dict[str, Any] = {"box": 24, "lowpass": 38.0}
 
 SIMULATIONS: dict[str, dict[str, Any]] = {
     "snr-0.1": {"snr": 0.1},

@@ -121,3 +121,19 @@ def test_derangement_moves_every_index(count: int, seed: int):
     partners = losses.derangement(count, torch.Generator().manual_seed(seed))
     assert sorted(partners.tolist()) == list(range(count))
     assert not (partners == torch.arange(count)).any()
+
+
+def test_mutual_information_of_clusters():
+    """Four equal clusters in which both views agree: log 4; where one says nothing of the other: 0."""
+    agreed = 50 * torch.eye(4, dtype=torch.float64).repeat(6, 1)
+    assert losses.mutual_information(agreed, agreed).item() == pytest.approx(math.log(4), abs=1e-5)
+    crossed = 50 * torch.eye(4, dtype=torch.float64)
+    a, b = crossed.repeat_interleave(4, dim=0), crossed.repeat(4, 1)
+    assert losses.mutual_information(a, b).item() == pytest.approx(0, abs=1e-5)
+    # By hand, for a joint distribution that is symmetric already.
+    p, q = np.array([0.9, 0.1]), np.array([0.2, 0.8])
+    joint = (np.outer(p, p) + np.outer(q, q)) / 2
+    marginal = joint.sum(axis=0)
+    expected = (joint * np.log(joint / np.outer(marginal, marginal))).sum()
+    logits = torch.log(torch.tensor(np.array([p, q])))
+    assert losses.mutual_information(logits, logits).item() == pytest.approx(expected, rel=1e-6)

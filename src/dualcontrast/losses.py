@@ -69,6 +69,25 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     return -scores.diagonal().mean(), repelling
 
 
+def mutual_information(a: Tensor, b: Tensor) -> Tensor:
+    """Mutual information, in nats, between the clusters that paired images are put into.
+
+    With the probabilities p_i and q_i of image i and of its view, the joint distribution of both clusters is
+    P = mean of p_i q_iᵀ, made symmetric; I = Σ P log(P / (P_row P_column)). At most log K, when both always
+    fall into the same of K equally large clusters (Ji et al. 2019, equation 3).
+
+    Parameters
+    ----------
+    a, b : Tensor, shape (N, K)
+        Logits of the K clusters; row i of both belongs to image i.
+    """
+    p, q = at_least_float32(a).softmax(dim=1), at_least_float32(b).softmax(dim=1)
+    joint = p.T @ q / len(p)
+    joint = ((joint + joint.T) / 2).clamp_min(1e-8)
+    independent = joint.sum(dim=1, keepdim=True) * joint.sum(dim=0, keepdim=True)
+    return (joint * (joint / independent).log()).sum()
+
+
 def kernel_alignment(content: Tensor, transformation: Tensor, temperature: float = 0.3) -> Tensor:
     """Statistical dependence of two codes over a batch: centred kernel alignment, 0 if independent.
 

@@ -34,6 +34,7 @@ class Weights:
     con_z_positive: Weight = 1.0
     con_z_negative: Weight = 1.0
     con_c_exchanged: Weight = 0.0
+    con_c_clusters: Weight = 0.0
     independence: Weight = 0.0
     rotation: Weight = 0.0
 
@@ -50,6 +51,7 @@ class DualContrastConfig:
         What separates an image from its second view.
     weights : Weights
         Of the terms of the loss. Beside the paper's: `con_c_exchanged`, the content of decoded exchanges;
+        `con_c_clusters`, minus the mutual information of the clusters that an image and its view fall into;
         `independence`, the kernel alignment of c and z; `rotation`, the error of predicting the known angle
         between an image and its view from their two z.
     width : int
@@ -64,6 +66,9 @@ class DualContrastConfig:
     wedge_aware : bool
         Give turned subtomograms their own missing wedge again, and reconstruct only what was measured, where
         the wedges are known.
+    cluster_heads : tuple of int
+        Numbers of clusters for `con_c_clusters`: each is a linear layer on c with so many outputs. They need
+        not be the number of identities; more find finer groups.
     average_turns : bool
         The content code of a volume is the mean of those of its 24 quarter turns, once the training is done.
     reconstruct_views : bool
@@ -96,6 +101,7 @@ class DualContrastConfig:
     layer_normalisation: Literal["paper", "batch"] = "paper"
     decoder: Literal["paper", "convolutional"] = "paper"
     wedge_aware: bool = True
+    cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
     average_turns: bool = False
     reconstruct_views: bool = False
     exchange_content: bool = False
@@ -164,6 +170,7 @@ SUBTOMOGRAM = Preset(
             con_z_positive=1.0,
             con_z_negative=0.3,
             con_c_exchanged=0.3,
+            con_c_clusters=2.0,
             independence=2.0,
         ),
         layer_normalisation="batch",
@@ -171,11 +178,12 @@ SUBTOMOGRAM = Preset(
         average_turns=True,
         exchange_content=True,
         content_contrast="batch",
+        temperature=0.5,
         positive_z_pair="exchange",
         positive_z_trains="encoder",
         positive_z_share=0.25,
     ),
-    Recipe(epochs=25, batch_size=48, learning_rate=1e-3, schedule="one_cycle"),
+    Recipe(epochs=60, batch_size=64, learning_rate=1e-3, schedule="one_cycle"),
 )
 
 
@@ -241,6 +249,11 @@ class DualContrastMethod(Method):
             self.angle_reader = nn.Sequential(
                 nn.Linear(2 * config.transformation_dim, 128), nn.ReLU(), nn.Linear(128, angles)
             )
+        self.clusters: nn.ModuleList | None = None
+        if config.weights.con_c_clusters:
+            self.clusters = nn.ModuleList(
+                nn.Linear(config.content_dim, count) for count in config.cluster_heads
+            )
         self._codes_of_batch: tuple[Tensor, Tensor] | None = None
 
     def encode(self, images: Tensor) -> Encoding:
@@ -304,6 +317,9 @@ class DualContrastMethod(Method):
                 # The codes of the negatives are known: they are other rows of c.
                 negative = losses.cosine_similarity(c, c[losses.derangement(count, generator)])
             terms |= {"con_c_positive": positive, "con_c_negative": negative}
+        if self.clusters is not None:
+            information = [losses.mutual_information(head(c), head(c_view)) for head in self.clusters]
+            terms["con_c_clusters"] = -torch.stack(information).mean()
         if weights.con_z_negative:
             terms["con_z_negative"] = losses.cosine_similarity(z, z_view)
         if weights.con_z_positive or weights.con_c_exchanged:
