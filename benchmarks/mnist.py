@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast import RunFolder, train
-from dualcontrast.pipeline import DataOptions
+from dualcontrast.evaluation.evaluate import evaluate_run
+from dualcontrast.pipeline import DataOptions, encode_run
+from dualcontrast.run_folder import EVALUATION
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"preset": "default"},
@@ -98,8 +100,11 @@ def main() -> None:
     for name, options in rows.items():
         folder = "".join(letter if letter.isalnum() else "-" for letter in name)
         output = arguments.output / arguments.table / f"{folder}-seed-{arguments.seed}"
-        if not (output / "report.html").exists():
-            train("mnist", output, seed=arguments.seed, resume=True, **options)
+        if not (output / EVALUATION).exists():
+            run = train("mnist", output, seed=arguments.seed, resume=True, evaluate=False, **options)
+            encode_run(run)
+            # Without figures, which take longer than a short training; `dualcontrast report` draws them.
+            evaluate_run(run, seed=arguments.seed)
         print(row_of(name, RunFolder.open(output)), flush=True)
 
 
