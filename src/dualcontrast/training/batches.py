@@ -1,5 +1,6 @@
 """Prepared batches of a source, in an order that depends only on the seed and the step."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -94,7 +95,9 @@ class Batches:
         self.per_epoch = -(-len(rows) // batch_size)
         self._order: tuple[int, list[np.ndarray]] | None = None
         self._resident: Batch | None = None
-        if len(rows) * int(np.prod(preparation.image_shape)) * 4 <= RESIDENT_BYTES:
+        wedge = read_wedges(source, preparation, rows[:1])
+        each = math.prod(preparation.image_shape) + (0 if wedge is None else wedge.numel())
+        if len(rows) * each * 4 <= RESIDENT_BYTES:
             self._resident = _on_device(self._read(np.arange(len(rows))), device)
 
     def places(self, step: int) -> np.ndarray:
