@@ -1,6 +1,7 @@
 """The object that Python users hold: a method, its settings, and the preparation of its images."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,7 +27,8 @@ from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
 
 Images = np.ndarray | Tensor | ImageSource
-ENCODING_BATCH = 512
+# Images that are encoded or decoded at once: at most so many, and fewer where they are large volumes.
+MOST_AT_ONCE, PIXELS_AT_ONCE = 512, 2**23
 VOLUME_PRESET = "subtomogram"
 
 
@@ -218,8 +220,9 @@ class Model:
         source = as_source(images)
         preparation.check_source(source)
         parts: dict[str, list[np.ndarray]] = {}
-        for first in track(range(0, len(source), ENCODING_BATCH), "encoding", enabled=self.progress):
-            rows = np.arange(first, min(first + ENCODING_BATCH, len(source)))
+        step = _at_once(preparation)
+        for first in track(range(0, len(source), step), "encoding", enabled=self.progress):
+            rows = np.arange(first, min(first + step, len(source)))
             batch = read_prepared(source, preparation, rows).to(_device_of(network))
             with torch.inference_mode():
                 encoding = network.encode(batch)
@@ -243,13 +246,14 @@ class Model:
         SettingError
             When the method has no decoder.
         """
-        network, _ = self._trained()
+        network, preparation = self._trained()
         if not network.generative:
             raise SettingError(f"{self.method} has no decoder; use a generative method")
         device = _device_of(network)
         images = []
-        for first in range(0, len(codes), ENCODING_BATCH):
-            rows = slice(first, first + ENCODING_BATCH)
+        step = _at_once(preparation)
+        for first in range(0, len(codes), step):
+            rows = slice(first, first + step)
             with torch.inference_mode():
                 images.append(
                     _to_numpy(
@@ -419,6 +423,11 @@ def apply_changes(method: type[Method], preset: Preset, changes: dict[str, Any])
 def as_source(images: Images) -> ImageSource:
     """Take arrays, tensors and sources alike."""
     return images if isinstance(images, ImageSource) else ArraySource(images)
+
+
+def _at_once(preparation: Preparation) -> int:
+    """Number of images that go through the networks together."""
+    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // math.prod(preparation.image_shape)))
 
 
 def _device_of(network: Method) -> torch.device:
