@@ -66,6 +66,7 @@ def test_a_structure_is_downloaded_once(tmp_path, server, cache):
         (gzip.compress(b"data_x\n"), "no structure"),
         ("cut", "no structure"),
     ],
+    ids=["absent", "page", "empty", "cut"],
 )
 def test_what_is_no_structure_is_not_kept(tmp_path, server, cache, content, reason):
     if content is not None:
