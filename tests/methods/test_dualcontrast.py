@@ -282,3 +282,15 @@ def test_the_first_image_alone_is_drawn_from_the_content_of_the_second():
         expected = method.encode(views).content.mean, method.encode(batch).transformation.mean
     for actual, wanted in zip(seen[0], expected, strict=True):
         assert torch.allclose(actual, wanted, atol=1e-4)
+
+
+def test_the_smallest_batches_of_volumes_are_enough():
+    """A small share of a small batch is still two images: batch normalisation takes no single one."""
+    shape = (1, 16, 16, 16)
+    method = build_method(
+        DualContrastMethod, DualContrastMethod.presets["subtomogram"].config, shape, False, 0
+    )
+    for count in (2, 3, 5):
+        volumes = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
+        terms = method.losses(Batch(volumes), torch_stream(0, "step"), "all", 0.0)
+        assert all(torch.isfinite(value) for value in terms.values())

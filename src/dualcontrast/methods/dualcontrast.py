@@ -327,7 +327,8 @@ class DualContrastMethod(Method):
                 self._codes_of_batch = c.detach(), z.detach()
             else:
                 terms |= self._decoded_pairs(c, z, generator)
-        if weights.independence:
+        # Dependence cannot be estimated from fewer than four images.
+        if weights.independence and count >= 4:
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
         if self.angle_reader is not None:
             read = self.angle_reader(torch.cat((z, z_view), dim=1))
@@ -365,7 +366,8 @@ class DualContrastMethod(Method):
     def _decoded_pairs(self, c: Tensor, z: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """L_dist of positive pairs w.r.t. transformation, which only the decoder can make (section 3.5)."""
         partners = losses.derangement(len(c), generator)
-        count = max(1, round(len(c) * self.config.positive_z_share))
+        # Batch normalisation needs two images.
+        count = min(len(c), max(2, round(len(c) * self.config.positive_z_share)))
         if self.config.positive_z_pair == "exchange":
             kept, moved = c[:count].detach(), z[partners[:count]].detach()
             encoding = self.encoder(self._decode_pairs(kept, moved))
