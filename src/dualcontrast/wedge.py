@@ -5,8 +5,6 @@ one plane of the sample's Fourier transform, and all planes contain the tilt axi
 `tilt_max` leave a wedge along z without data.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,9 +12,7 @@ from torch import Tensor
 from dualcontrast.errors import SettingError
 
 
-def tilt_wedge(
-    box_shape: tuple[int, int, int], tilt_min: float, tilt_max: float, *, edge: float = 0.0
-) -> Tensor:
+def tilt_wedge(box_shape: tuple[int, int, int], tilt_min: float, tilt_max: float) -> Tensor:
     """Mark the frequencies that a tilt series measures.
 
     Parameters
@@ -27,8 +23,6 @@ def tilt_wedge(
         First and last tilt in degrees, between -90 and 90. The tilt axis is y. A tilt by +t turns the sample
         right-handed about +y, as in RELION 5 (`rlnTomoYTilt`), so its plane holds the frequencies with
         kz / kx = tan(t).
-    edge : float
-        Width in degrees of a soft edge (a raised cosine) outside the measured range; 0 gives 0 and 1 only.
 
     Returns
     -------
@@ -46,15 +40,13 @@ def tilt_wedge(
             f"tilt range {tilt_min:g} to {tilt_max:g} degrees: "
             "give two angles from -90 to 90, the smaller first"
         )
-    if edge < 0:
-        raise SettingError(f"soft edge of the wedge: {edge:g} degrees is negative")
     depth, height, width = box_shape
     kz = torch.fft.fftfreq(depth, dtype=torch.float64)[:, None]
     kx = torch.fft.rfftfreq(width, dtype=torch.float64)[None, :]
-    measured = _measured(kz, kx, tilt_min, tilt_max, edge)
+    measured = _measured(kz, kx, tilt_min, tilt_max)
     # The highest frequency of an even box stands for both of its signs: it counts where both were measured,
     # so that the spectrum keeps its symmetry when the range is lopsided.
-    mirrored = torch.minimum(measured, _measured(-kz, kx, tilt_min, tilt_max, edge))
+    mirrored = torch.minimum(measured, _measured(-kz, kx, tilt_min, tilt_max))
     if depth % 2 == 0:
         measured[depth // 2] = mirrored[depth // 2]
     if width % 2 == 0:
@@ -120,7 +112,7 @@ def move_wedges(wedges: Tensor, matrices: Tensor, width: int) -> Tensor:
     return F.grid_sample(shifted, places, mode="bilinear", padding_mode="zeros", align_corners=True)[:, 0]
 
 
-def _measured(kz: Tensor, kx: Tensor, tilt_min: float, tilt_max: float, edge: float) -> Tensor:
+def _measured(kz: Tensor, kx: Tensor, tilt_min: float, tilt_max: float) -> Tensor:
     """Give 1 within the tilts, 0 outside, for frequencies with kx >= 0 (which have every direction once)."""
     angle = torch.rad2deg(torch.atan2(kz, kx))
     # Rounding must not decide about a frequency that lies on the border, as at 45 degrees.
@@ -129,6 +121,4 @@ def _measured(kz: Tensor, kx: Tensor, tilt_min: float, tilt_max: float, edge: fl
     vertical = (kx == 0) & (kz != 0)
     outside = torch.where(vertical, min(tilt_min + 90, 90 - tilt_max), outside)
     outside = torch.where((kx == 0) & (kz == 0), 0.0, outside)
-    if edge == 0:
-        return (outside <= 0).to(torch.float64)
-    return 0.5 + 0.5 * torch.cos(math.pi * (outside / edge).clamp(0, 1))
+    return (outside <= 0).to(torch.float64)

@@ -28,8 +28,6 @@ def write_map(path: str | Path, volume: np.ndarray, voxel_size: float | None) ->
     UserError
         When the file cannot be written.
     """
-    import mrcfile
-
     path = Path(path)
     if volume.ndim != 3:
         raise DataError(f"{path}: an array of shape {volume.shape} is no volume; give (D, H, W)")
@@ -40,10 +38,20 @@ def write_map(path: str | Path, volume: np.ndarray, voxel_size: float | None) ->
     with atomic_path(path) as temporary, warnings.catch_warnings():
         # mrcfile warns of a cell of 0, which is meant here.
         warnings.simplefilter("ignore", RuntimeWarning)
-        with mrcfile.new(temporary, overwrite=True) as file:
-            file.set_data(np.ascontiguousarray(volume, dtype=np.float32))
-            file.voxel_size = voxel_size or 0.0
-            # mrcfile's own label holds the time, and the same run should write the same bytes again.
-            assert file.header is not None
-            file.header.label[0] = b"written by dualcontrast"
+        write_mrc(temporary, volume, voxel_size or 0.0)
     return path
+
+
+def write_mrc(path: Path, volume: np.ndarray, voxel_size: float) -> None:
+    """Write a volume (z, y, x) in single precision with its voxel size in Å, unchecked and in place.
+
+    For files in a folder that is renamed as a whole when it is complete; `write_map` is for all others.
+    """
+    import mrcfile
+
+    with mrcfile.new(path, overwrite=True) as file:
+        file.set_data(np.ascontiguousarray(volume, dtype=np.float32))
+        file.voxel_size = voxel_size
+        # mrcfile's own label holds the time, and the same volume should give the same bytes again.
+        assert file.header is not None
+        file.header.label[0] = b"written by dualcontrast"

@@ -10,13 +10,13 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import pandas as pd
 import starfile
 import torch
 
 from dualcontrast.errors import DataError, SettingError, UserError
+from dualcontrast.export.mrc import write_mrc
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.simulate.conformation import Conformation
 from dualcontrast.simulate.conformations import load_conformations
@@ -125,15 +125,6 @@ def simulate(
         _write_star(particles, defoci, weights, spec, new / PARTICLES)
         _write_labels(particles, new / LABELS)
     return output / PARTICLES
-
-
-def write_mrc(path: Path, volume: np.ndarray, voxel_size: float) -> None:
-    """Write a volume (z, y, x) as MRC in single precision, with its voxel size (Å) in the header."""
-    with mrcfile.new(path, np.ascontiguousarray(volume, dtype=np.float32), overwrite=True) as mrc:
-        mrc.voxel_size = voxel_size
-        assert mrc.header is not None
-        # mrcfile writes the time here, and the same settings should give the same bytes.
-        mrc.header.label[0] = "Simulated by dualcontrast"
 
 
 def tomogram_name(tomogram: int) -> str:
