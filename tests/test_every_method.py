@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dualcontrast import settings
 from dualcontrast.errors import DataError
 from dualcontrast.methods.registry import all_methods
 from dualcontrast.model import Model
@@ -46,10 +47,18 @@ def test_loss_falls(name, preset, dimension):
 
 @every_method
 def test_codes_and_images_have_the_shapes_asked_for(name, preset, dimension):
-    model = small_model(name, preset, epochs=1, content_dim=3, transformation_dim=5)
+    # An explicit transformation, such as an angle and two shifts, has a length of its own.
+    is_free = "transformation_dim" in settings.names_of(all_methods()[name].Config)
+    asked = {"content_dim": 3} | ({"transformation_dim": 5} if is_free else {})
+    model = small_model(name, preset, epochs=1, **asked)
     source = images_of(dimension)
     codes = model.fit(source).encode(source)
-    assert codes.content.shape == (20, 3) and codes.transformation.shape == (20, 5)
+    network = model.network
+    assert codes.content.shape == (20, 3) and codes.transformation.shape == (20, network.transformation_dim)
+    assert network.transformation_dim == 5 or not is_free
+    meaning = network.transformation_parameters(torch.as_tensor(codes.transformation))
+    assert all(len(values) == 20 and values.isfinite().all() for values in meaning.values())
+    assert meaning or is_free
     assert codes.ids.tolist() == source.ids.tolist()
     if model.network.generative:
         assert model.decode(codes).shape == (20, *source.image_shape)

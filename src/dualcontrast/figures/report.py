@@ -147,7 +147,7 @@ def as_code(text: str) -> Markup:
 
 def summary(config: dict[str, Any], evaluation: dict[str, Any], metrics: list[dict[str, Any]]) -> str:
     """Say in two sentences what was run on what."""
-    settings, count = config["settings"], evaluation["images"]
+    lengths, count = evaluation["diagnostics"]["active_dimensions"], evaluation["images"]
     shape = config["preparation"]["image_shape"]
     size = "×".join(str(length) for length in shape[1:])
     kind = {1: "", 3: " (3 channels)"}.get(shape[0], f" ({shape[0]} channels)")
@@ -157,9 +157,9 @@ def summary(config: dict[str, Any], evaluation: dict[str, Any], metrics: list[di
         f"The method {config['method']} (preset {config['preset']}, seed {config['seed']}) was "
         f"trained{epochs} on "
         f"{count['train']:,} {what} of {size} {'voxels' if len(shape) == 4 else 'pixels'}{kind} from "
-        f"{config['data']['location']}, without labels. It describes each by {settings['content_dim']} "
-        "numbers of "
-        f"content (c: what it shows) and {settings['transformation_dim']} of transformation (z: the state "
+        f"{config['data']['location']}, without labels. It describes each by "
+        f"{lengths['content']['of']} numbers of content (c: what it shows) and "
+        f"{lengths['transformation']['of']} of transformation (z: the state "
         "it is in); "
         f"{count['test']:,} held-out {what} judge the result."
     )

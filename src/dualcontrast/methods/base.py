@@ -134,7 +134,8 @@ class Method(nn.Module, ABC):
     name : str
         As given to `--method`.
     Config : type
-        Dataclass of the method's settings; has at least `content_dim` and `transformation_dim`.
+        Dataclass of the method's settings; has at least `content_dim`, and `transformation_dim` unless what
+        the transformation code means fixes its length.
     presets : mapping of str to Preset
         Holds at least `default`. `subtomogram`, where there is one, is what volumes get unless told
         otherwise.
@@ -169,6 +170,11 @@ class Method(nn.Module, ABC):
         """
         super().__init__()
 
+    @property
+    def transformation_dim(self) -> int:
+        """Length of the transformation code."""
+        return self.config.transformation_dim
+
     @abstractmethod
     def encode(self, images: Tensor) -> Encoding:
         """Infer both codes of a batch, shape (N, C, *spatial)."""
@@ -176,6 +182,21 @@ class Method(nn.Module, ABC):
     def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
         """Generate images, shape (N, C, *spatial), from codes (N, content_dim), (N, transformation_dim)."""
         raise NotImplementedError(f"{self.name} has no decoder")
+
+    def transformation_parameters(self, transformation: Tensor) -> dict[str, Tensor]:
+        """Say what transformation codes mean, where the method gives them a meaning.
+
+        Parameters
+        ----------
+        transformation : Tensor, shape (N, transformation_dim)
+            Transformation codes.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (N,) or (N, k)
+            By name with its unit, for example `angle_deg` or `shift_x_px`; empty for an implicit code.
+        """
+        return {}
 
     @abstractmethod
     def losses(
