@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dualcontrast.errors import DataError
+from dualcontrast.methods.base import Encoding, Posterior
 
 SMALLEST_IMAGE = 16
 Normalisation = Literal["instance", "batch", "none"]
@@ -90,6 +91,67 @@ def feature_count(encoder: nn.Module, image_shape: tuple[int, ...]) -> int:
         count = encoder(torch.zeros(1, *image_shape)).shape[1]
     encoder.train(was_training)
     return count
+
+
+class TwoCodeEncoder(nn.Module):
+    """q(c, z | x): the paper's convolutional features and a Gaussian head for each code.
+
+    Parameters
+    ----------
+    content_dim, transformation_dim : int
+        Lengths of the codes.
+    image_shape : tuple of int
+        `(C, H, W)` or `(C, D, H, W)`.
+    layer_normalisation : {'paper', 'batch'}
+        `paper`: instance normalisation in 2-D, none in 3-D, linear heads. `batch`: batch normalisation, hidden
+        heads, and codes that are centred and scaled over the batch.
+    width : int
+        Multiplies the channels.
+    """
+
+    def __init__(
+        self,
+        content_dim: int,
+        transformation_dim: int,
+        image_shape: tuple[int, ...],
+        layer_normalisation: Literal["paper", "batch"] = "paper",
+        width: int = 1,
+    ) -> None:
+        super().__init__()
+        batch = layer_normalisation == "batch"
+        plain = "instance" if len(image_shape) == 3 else "none"
+        self.features = paper_encoder(image_shape, "batch" if batch else plain, width)
+        size = feature_count(self.features, image_shape)
+
+        def mean_head(code_size: int) -> nn.Module:
+            if not batch:
+                return nn.Linear(size, code_size)
+            return nn.Sequential(
+                nn.Linear(size, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, code_size)
+            )
+
+        self.content_mean = mean_head(content_dim)
+        self.transformation_mean = mean_head(transformation_dim)
+        self.content_log_variance = nn.Linear(size, content_dim)
+        self.transformation_log_variance = nn.Linear(size, transformation_dim)
+        self.centre_content: nn.Module = nn.Identity()
+        self.centre_transformation: nn.Module = nn.Identity()
+        if batch:
+            self.centre_content = nn.BatchNorm1d(content_dim, affine=False)
+            self.centre_transformation = nn.BatchNorm1d(transformation_dim, affine=False)
+            # Start with little noise on the codes: at a variance of 1 the decoder learns to ignore them.
+            for head in (self.content_log_variance, self.transformation_log_variance):
+                nn.init.constant_(head.bias, -2.0)
+
+    def forward(self, images: Tensor) -> Encoding:
+        """Infer both posteriors, see `Method.encode`."""
+        features = self.features(images)
+        content = self.centre_content(self.content_mean(features))
+        transformation = self.centre_transformation(self.transformation_mean(features))
+        return Encoding(
+            Posterior(content, self.content_log_variance(features)),
+            Posterior(transformation, self.transformation_log_variance(features)),
+        )
 
 
 class FullyConnectedDecoder(nn.Module):

@@ -9,6 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+Weight = Annotated[float, Field(ge=0)]
+CodeSize = Annotated[int, Field(ge=1, le=4096)]
+
 
 class Posterior(NamedTuple):
     """A diagonal Gaussian over one code, or a point where the method has no posterior.

@@ -9,13 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses
-from dualcontrast.methods.base import Batch, Encoding, Method, Phase, Posterior, Preset, Recipe
-from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, feature_count, paper_encoder
+from dualcontrast.methods.base import Batch, CodeSize, Encoding, Method, Phase, Preset, Recipe, Weight
+from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, TwoCodeEncoder
 from dualcontrast.views import ViewConfig, as_a_view, quarter_turns, view_pair
 from dualcontrast.wedge import apply_wedge
-
-Weight = Annotated[float, Field(ge=0)]
-CodeSize = Annotated[int, Field(ge=1, le=4096)]
 
 
 @dataclass(frozen=True)
@@ -187,47 +184,6 @@ SUBTOMOGRAM = Preset(
 )
 
 
-class Encoder(nn.Module):
-    """q(c, z | x): convolutional features and a Gaussian head for each code."""
-
-    def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        batch = config.layer_normalisation == "batch"
-        plain = "instance" if len(image_shape) == 3 else "none"
-        self.features = paper_encoder(image_shape, "batch" if batch else plain, config.width)
-        size = feature_count(self.features, image_shape)
-
-        def mean_head(code_size: int) -> nn.Module:
-            if not batch:
-                return nn.Linear(size, code_size)
-            return nn.Sequential(
-                nn.Linear(size, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, code_size)
-            )
-
-        self.content_mean = mean_head(config.content_dim)
-        self.transformation_mean = mean_head(config.transformation_dim)
-        self.content_log_variance = nn.Linear(size, config.content_dim)
-        self.transformation_log_variance = nn.Linear(size, config.transformation_dim)
-        self.centre_content: nn.Module = nn.Identity()
-        self.centre_transformation: nn.Module = nn.Identity()
-        if batch:
-            self.centre_content = nn.BatchNorm1d(config.content_dim, affine=False)
-            self.centre_transformation = nn.BatchNorm1d(config.transformation_dim, affine=False)
-            # Start with little noise on the codes: at a variance of 1 the decoder learns to ignore them.
-            for head in (self.content_log_variance, self.transformation_log_variance):
-                nn.init.constant_(head.bias, -2.0)
-
-    def forward(self, images: Tensor) -> Encoding:
-        """Infer both posteriors, see `Method.encode`."""
-        features = self.features(images)
-        content = self.centre_content(self.content_mean(features))
-        transformation = self.centre_transformation(self.transformation_mean(features))
-        return Encoding(
-            Posterior(content, self.content_log_variance(features)),
-            Posterior(transformation, self.transformation_log_variance(features)),
-        )
-
-
 class DualContrastMethod(Method):
     """A VAE with two codes and one contrastive loss for each (paper, section 3)."""
 
@@ -240,7 +196,13 @@ class DualContrastMethod(Method):
     def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...], bounded: bool) -> None:
         super().__init__(config, image_shape, bounded)
         self.config, self.image_shape = config, tuple(image_shape)
-        self.encoder = Encoder(config, self.image_shape)
+        self.encoder = TwoCodeEncoder(
+            config.content_dim,
+            config.transformation_dim,
+            self.image_shape,
+            config.layer_normalisation,
+            config.width,
+        )
         decoder = ConvolutionalDecoder if config.decoder == "convolutional" else FullyConnectedDecoder
         self.decoder = decoder(config.content_dim, config.transformation_dim, self.image_shape, bounded)
         self.angle_reader: nn.Module | None = None
