@@ -69,6 +69,25 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     return -scores.diagonal().mean(), repelling
 
 
+def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """NT-Xent over the 2N codes of two views of each image (Chen et al. 2020, equation 1).
+
+    Unlike `info_nce`, every code is compared with all 2N - 1 others, those of its own side among them.
+
+    Parameters
+    ----------
+    a, b : Tensor, shape (N, dim)
+        Row i of both belongs to image i.
+    temperature : float
+        τ; the scores are cos / τ.
+    """
+    codes = F.normalize(torch.cat((a, b)), dim=1)
+    scores = codes @ codes.T / temperature
+    scores = scores.masked_fill(torch.eye(len(codes), dtype=torch.bool, device=codes.device), -torch.inf)
+    partner = torch.arange(len(codes), device=codes.device).roll(len(a))
+    return F.cross_entropy(scores, partner)
+
+
 def mutual_information(a: Tensor, b: Tensor) -> Tensor:
     """Mutual information, in nats, between the clusters that paired images are put into.
 

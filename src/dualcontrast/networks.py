@@ -103,8 +103,8 @@ class TwoCodeEncoder(nn.Module):
     image_shape : tuple of int
         `(C, H, W)` or `(C, D, H, W)`.
     layer_normalisation : {'paper', 'batch'}
-        `paper`: instance normalisation in 2-D, none in 3-D, linear heads. `batch`: batch normalisation, hidden
-        heads, and codes that are centred and scaled over the batch.
+        `paper`: instance normalisation in 2-D, none in 3-D, linear heads. `batch`: batch normalisation,
+        hidden heads, and codes that are centred and scaled over the batch.
     width : int
         Multiplies the channels.
     """

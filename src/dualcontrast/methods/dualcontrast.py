@@ -1,6 +1,6 @@
 """DualContrast (Uddin & Xu), section 3 of the paper, and what `default` adds to it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Literal
 
 import torch
@@ -19,8 +19,8 @@ from dualcontrast.wedge import apply_wedge
 class Weights:
     """Weight of every term of the loss; a term of weight 0 is not computed.
 
-    The ablations of Table 1 set `con_c_positive` and `con_c_negative`, or `con_z_positive` and
-    `con_z_negative`, or all four to 0.
+    The ablations of the paper's Table 1 set `con_c_positive` and `con_c_negative` to 0 (preset
+    `without_con_c`), or `con_z_positive` and `con_z_negative` (preset `without_con_z`).
     """
 
     reconstruction: Weight = 1.0
@@ -125,6 +125,14 @@ REFERENCE = Preset(
     Recipe(epochs=100, batch_size=100, learning_rate=1e-4, schedule="step", decay=0.1, decay_epochs=50),
 )
 
+WITHOUT_CON_C = Preset(
+    replace(REFERENCE.config, weights=Weights(con_c_positive=0.0, con_c_negative=0.0)), REFERENCE.recipe
+)
+
+WITHOUT_CON_Z = Preset(
+    replace(REFERENCE.config, weights=Weights(con_z_positive=0.0, con_z_negative=0.0)), REFERENCE.recipe
+)
+
 DEFAULT = Preset(
     DualContrastConfig(
         views=ViewConfig(scale=0.25, shear=0.3, shift=0.1, elastic=0.05, elastic_nodes=5),
@@ -189,7 +197,14 @@ class DualContrastMethod(Method):
 
     name = "dualcontrast"
     Config = DualContrastConfig
-    presets = {"default": DEFAULT, "subtomogram": SUBTOMOGRAM, "paper": PAPER, "reference": REFERENCE}  # noqa: RUF012
+    presets = {  # noqa: RUF012
+        "default": DEFAULT,
+        "subtomogram": SUBTOMOGRAM,
+        "paper": PAPER,
+        "reference": REFERENCE,
+        "without_con_c": WITHOUT_CON_C,
+        "without_con_z": WITHOUT_CON_Z,
+    }
 
     config: DualContrastConfig
 
