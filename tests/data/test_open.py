@@ -117,7 +117,7 @@ def test_folder_labels(tmp_path):
     [
         ("mnits", "did you mean 'mnist'"),
         ("Starman", "did you mean 'starmen'"),
-        ("zebra", "give a path, or one of mnist, starmen, digits"),
+        ("zebra", "give a path, or one of mnist, rotated-mnist, linemod, starmen, subtomograms, digits"),
         ("some/where.npy", "no such file"),
     ],
 )

@@ -129,13 +129,14 @@ def open_npz(path: str | Path) -> ArraySource:
 
     The file holds `images` (or is a single unnamed array), and may hold `ids` and labels:
     `content:NAME`, `transformation:NAME`, `metadata:NAME`, of shape (N,) or (N, k), and `labels`, `label` or
-    `y` as content. Floats are continuous, other types discrete. Other arrays of shape (N,) are metadata; all
-    else is left alone.
+    `y` as content. Floats are continuous, other types discrete. An array `split` says `train` or `test` for
+    every image, and is the fixed split. Other arrays of shape (N,) are metadata; all else is left alone.
 
     Raises
     ------
     DataError
-        When the file is truncated or no `.npz` file, holds no images, or labels or ids have another length.
+        When the file is truncated or no `.npz` file, holds no images, labels or ids have another length, or
+        `split` is no split.
     """
     path = Path(path)
     try:
@@ -150,8 +151,15 @@ def open_npz(path: str | Path) -> ArraySource:
         raise DataError(
             f"{path}: not a whole .npz file ({_reason(error)}); write it again with numpy.savez"
         ) from None
-    ids = others.pop("ids", None)
+    return source_of(images, others, path)
+
+
+def source_of(images: np.ndarray, others: dict[str, np.ndarray], path: Path) -> ArraySource:
+    """Make a source of images and of the arrays beside them; see `open_npz` for their names."""
+    ids, split = others.pop("ids", None), others.pop("split", None)
     source = ArraySource(images, ids=ids, location=str(path))
+    if split is not None:
+        source.fixed_split = _fixed_split(split, source.ids, path)
     factors = _factors(others, len(source), path)
     if factors:
         try:
@@ -159,6 +167,16 @@ def open_npz(path: str | Path) -> ArraySource:
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     return source
+
+
+def _fixed_split(parts: np.ndarray, ids: np.ndarray, path: Path) -> dict[str, np.ndarray]:
+    """Turn `train` or `test` for every image into ids."""
+    if parts.shape != ids.shape or set(np.unique(parts).tolist()) != {"train", "test"}:
+        raise DataError(
+            f"{path}: array `split` must say 'train' or 'test' for each of the {len(ids)} images, and both "
+            "occur; correct it, or rename it to `metadata:split`"
+        )
+    return {part: ids[parts == part] for part in ("train", "test")}
 
 
 def _images_key(names: list[str], path: Path) -> str:

@@ -1,11 +1,14 @@
 """Downloading one file from the first of several mirrors that gives the right one."""
 
+import functools
 import gzip
 import hashlib
+import io
+import json
 import shutil
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -16,17 +19,22 @@ TIMEOUT_SECONDS = 30
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def download(urls: Sequence[str], sha256: str, path: Path) -> None:
+def download(
+    urls: Sequence[str], checksum: str | None, path: Path, check: Callable[[Path], None] | None = None
+) -> None:
     """Download a file, gunzip it if it is gzipped, check it, and only then give it its name.
 
     Parameters
     ----------
     urls : sequence of str
         The same file on several mirrors, tried in order.
-    sha256 : str
-        Of the uncompressed content, so that it does not matter how a mirror compresses.
+    checksum : str or None
+        SHA-256, or another algorithm's as `md5:…`, of the uncompressed content, so that it does not matter
+        how a mirror compresses. None where none is published.
     path : Path
-        Where the uncompressed file goes; left alone if it is there and right.
+        Where the uncompressed file goes; left alone if it is there and right, or there and no checksum known.
+    check : callable, optional
+        Looks at the uncompressed file, and raises `ValueError` where it is not the right one.
 
     Raises
     ------
@@ -40,7 +48,11 @@ def download(urls: Sequence[str], sha256: str, path: Path) -> None:
     for url in urls:
         try:
             pooch.retrieve(
-                url, known_hash=f"sha256:{sha256}", path=path.parent, fname=path.name, downloader=_download
+                url,
+                known_hash=checksum,
+                path=path.parent,
+                fname=path.name,
+                downloader=functools.partial(_download, check=check),
             )
             # pooch makes private files; a cache may be shared.
             path.chmod(0o644)
@@ -56,14 +68,38 @@ def download(urls: Sequence[str], sha256: str, path: Path) -> None:
     raise DataError(f"{path.name} could not be downloaded ({'; '.join(reasons)})")
 
 
-def _download(fname: str, action: Any, pooch: Any, *, check_only: bool | None = None) -> None:
+def read_json(url: str) -> Any:
+    """Read a JSON document from an address; `DataError` when it cannot be had."""
+    from pooch import HTTPDownloader
+
+    received = io.BytesIO()
+    try:
+        HTTPDownloader(timeout=TIMEOUT_SECONDS)(url, received, None)
+        return json.loads(received.getvalue())
+    except json.JSONDecodeError:
+        raise DataError(f"{url}: not JSON") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{url} could not be read ({_reason(error)})") from None
+
+
+def _download(
+    fname: str,
+    action: Any,
+    pooch: Any,
+    *,
+    check: Callable[[Path], None] | None = None,
+    check_only: bool | None = None,
+) -> None:
     """Write the uncompressed content of the address `fname` to the file `action`; the names are pooch's."""
     from pooch import HTTPDownloader
 
-    with tempfile.TemporaryFile() as received:
+    # Beside the file, as the folder of temporary files may be too small for a whole data set.
+    with tempfile.TemporaryFile(dir=Path(action).parent) as received:
         HTTPDownloader(timeout=TIMEOUT_SECONDS)(fname, received, pooch)
         with open_plain(received) as plain, Path(action).open("wb") as output:
             shutil.copyfileobj(plain, output)
+    if check is not None:
+        check(Path(action))
 
 
 def open_plain(stored: IO[bytes]) -> IO[bytes]:
@@ -98,7 +134,10 @@ def _reason(error: Exception) -> str:
     if response is not None:
         return f"HTTP status {response.status_code}"
     if "hash" in str(error).lower():
-        return "not the published file, its SHA-256 differs"
+        kind = "MD5" if str(error).startswith("MD5") else "SHA-256"
+        return f"not the published file, its {kind} differs"
     if isinstance(error, EOFError | zlib.error):
         return "the download ended early"
+    if type(error) is ValueError:
+        return str(error)
     return "timed out" if "timeout" in type(error).__name__.lower() else "no connection"

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from dualcontrast.data import hdf5
+from dualcontrast.data import hdf5, pickled_arrays
 from dualcontrast.data.arrays import open_npy, open_npz
+from dualcontrast.data.bop import find_bop, open_bop
 from dualcontrast.data.folder import FolderSource
 from dualcontrast.data.idx import has_idx_magic, is_idx, open_idx
 from dualcontrast.data.image_files import SUFFIXES
@@ -19,7 +20,7 @@ from dualcontrast.data.starmen import find_published, open_starmen
 from dualcontrast.data.zarr_store import is_zarr, open_zarr
 from dualcontrast.errors import DataError
 
-FORMATS = "a folder of images, .npy, .npz, .star, .mrc, .zarr, .h5, or IDX files (gzipped or not)"
+FORMATS = "a folder of images, .npy, .npz, .star, .mrc, .zarr, .h5, .pkl, or IDX files (gzipped or not)"
 
 
 def open_source(
@@ -37,10 +38,11 @@ def open_source(
     Parameters
     ----------
     path_or_name : str or Path
-        Name of a data set (`mnist`, `starmen`, `digits`), a folder of PNG, JPEG, TIFF, `.npy` or MRC images,
-        a folder or file of IDX images, a `.npy` or `.npz` file, a STAR file of subtomograms, an MRC stack of
-        volumes, a Zarr store, or an HDF5 file. A name comes before a path; write `./mnist` for a folder of
-        that name.
+        Name of a data set (`mnist`, `rotated-mnist`, `linemod`, `starmen`, `subtomograms`, `digits`), a
+        folder of PNG, JPEG, TIFF, `.npy` or MRC images, a folder or file of IDX images, a folder in the BOP
+        format, a `.npy` or `.npz` file, a STAR file of subtomograms, an MRC stack of volumes, a Zarr store,
+        an HDF5 file, or a pickle of arrays. A name comes before a path; write `./mnist` for a folder of that
+        name.
     labels : str or Path, optional
         CSV file whose first column is `id`, `filename` or `image`. By default `labels.csv` inside a folder,
         or the file of the same name with the suffix `.csv` beside a file, where there is one. Its columns
@@ -110,7 +112,9 @@ def open_source(
 
 def holds_image_files(path: Path, folder_labels: bool = False) -> bool:
     """Whether a folder is one of image files, rather than a data set or a store in the form of a folder."""
-    return not (is_idx(path) or is_zarr(path) or (find_published(path) is not None and not folder_labels))
+    if is_idx(path) or is_zarr(path):
+        return False
+    return folder_labels or (find_published(path) is None and find_bop(path) is None)
 
 
 def _open_path(path: Path) -> ImageSource:
@@ -119,7 +123,9 @@ def _open_path(path: Path) -> ImageSource:
     if path.is_dir():
         if is_idx(path):
             return open_idx(path)
-        return open_zarr(path) if is_zarr(path) else open_starmen(path)
+        if is_zarr(path):
+            return open_zarr(path)
+        return open_starmen(path) if find_published(path) is not None else open_bop(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return open_npy(path)
@@ -129,6 +135,8 @@ def _open_path(path: Path) -> ImageSource:
         return open_mrc(path)
     if suffix in hdf5.SUFFIXES:
         return hdf5.open_hdf5(path)
+    if suffix in pickled_arrays.SUFFIXES:
+        return pickled_arrays.open_pickle(path)
     if suffix in SUFFIXES:
         raise DataError(f"{path}: is a single image; give the folder that holds the images")
     if has_idx_magic(path):
