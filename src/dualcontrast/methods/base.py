@@ -146,6 +146,8 @@ class Method(nn.Module, ABC):
         Whether `decode` works.
     spatial_dims : tuple of int
         Numbers of spatial dimensions that the method is defined for.
+    other_dimensions : str
+        Told to users whose images have another number of dimensions: why not, and what to do instead.
     """
 
     name: ClassVar[str]
@@ -153,6 +155,7 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Preset]]
     generative: ClassVar[bool] = True
     spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
+    other_dimensions: ClassVar[str] = "choose another --method"
 
     config: Any
     image_shape: tuple[int, ...]

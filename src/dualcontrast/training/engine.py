@@ -53,9 +53,10 @@ def build_method(
     check_image_shape(image_shape)
     dimension = len(image_shape) - 1
     if dimension not in method_class.spatial_dims:
+        defined = " and ".join(f"{number}-D" for number in method_class.spatial_dims)
         raise DataError(
-            f"{method_class.name} is defined for {method_class.spatial_dims}-dimensional images only, "
-            f"these have {dimension} dimensions; choose another --method"
+            f"{method_class.name} takes {defined} images only, these have {dimension} dimensions: "
+            f"{method_class.other_dimensions}"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "initial weights"))
