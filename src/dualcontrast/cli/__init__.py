@@ -23,6 +23,7 @@ VERBS = (
     "traverse",
     "transfer",
     "report",
+    "benchmark",
 )
 
 

@@ -116,7 +116,7 @@ def embedding_figure(places: dict[str, dict[str, np.ndarray]], colouring: Colour
     for row, (code, maps) in zip(panels, places.items(), strict=True):
         colour = CONTENT if code == "content" else TRANSFORMATION
         for axes, (name, points) in zip(row, maps.items(), strict=True):
-            handles = _scatter(axes, points, colouring)
+            handles = scatter(axes, points, colouring)
             bare_axes(axes)
             for spine in axes.spines.values():
                 spine.set_visible(True)
@@ -151,7 +151,7 @@ def embedding_figure(places: dict[str, dict[str, np.ndarray]], colouring: Colour
     return figure
 
 
-def _scatter(axes: Axes, points: np.ndarray, colouring: Colouring):
+def scatter(axes: Axes, points: np.ndarray, colouring: Colouring):
     """Draw the points; return legend handles for classes, or the mappable of a continuous scale."""
     size = float(np.clip(9_000 / max(len(points), 1), 4, 30))
     values = colouring.values
