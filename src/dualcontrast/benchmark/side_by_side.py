@@ -13,7 +13,7 @@ from dualcontrast.figures.run_figures import discrete_values, shown_ids
 from dualcontrast.figures.style import (
     GRID,
     INK,
-    LARGE,
+    NORMAL,
     SMALL,
     as_pictures,
     bare_axes,
@@ -66,7 +66,7 @@ def transfer_grids_figure(runs: Sequence[tuple[str, RunFolder]], device: str = "
     for axes, (title, sheet) in zip(panels, sheets, strict=False):
         axes.set_axis_on()
         show_sheet(axes, sheet)
-        axes.set_title(title, fontsize=LARGE, color=INK)
+        axes.set_title(title, fontsize=NORMAL, color=INK)
     figure.supxlabel("top row: content of …; left column: transformation of …", fontsize=SMALL, color=INK)
     return figure
 
@@ -119,7 +119,7 @@ def maps_figure(maps: Sequence[tuple[str, Path]], kind: str) -> Figure:
         for spine in axes.spines.values():
             spine.set_visible(True)
             spine.set_color(GRID)
-        axes.set_title(title, fontsize=LARGE, color=INK)
+        axes.set_title(title, fontsize=NORMAL, color=INK)
     if isinstance(handles, list) and len(handles) > 1:
         figure.legend(
             handles=handles,

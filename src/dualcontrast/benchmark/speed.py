@@ -54,5 +54,7 @@ def estimate_epoch_seconds(
     train = make_split(source, 0.2, seed).train
     count = len(train) if limit is None else min(limit, len(train))
     timed = min(count, TIMED_STEPS * model.recipe.batch_size)
+    # The first steps of a process load libraries and choose kernels.
+    model.fit(source, ids=train[: min(timed, 2 * model.recipe.batch_size)])
     model.fit(source, ids=train[:timed])
     return count / model.history[-1]["images_per_second"]

@@ -67,7 +67,9 @@ class Value:
         """Write the mean, and the deviation where there is one."""
         if abs(self.mean) >= 100:
             digits = 0
-        tail = "" if self.deviation is None else f"{sign}{self.deviation:,.{digits}f}"
+        # What is counted is often the same for all seeds.
+        plain = self.deviation is None or (digits == 0 and self.deviation == 0)
+        tail = "" if plain else f"{sign}{self.deviation:,.{digits}f}"
         return f"{self.mean:,.{digits}f}{tail}"
 
 
