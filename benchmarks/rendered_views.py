@@ -45,7 +45,9 @@ def convert(views: Path, output: Path, views_per_object: int | None = None) -> N
         raise DataError(f"{views}: holds no rendered views ({error}); see --help") from None
     objects, count = len(names), len(azimuth)
     if images.shape[:2] != (objects, count) or elevation.shape != (count,):
-        raise DataError(f"{views}: {images.shape[:2]} images for {objects} names and {count} views; see --help")
+        raise DataError(
+            f"{views}: {images.shape[:2]} images for {objects} names and {count} views; see --help"
+        )
     kept = count if views_per_object is None else views_per_object
     if not 2 <= kept <= count:
         raise DataError(f"{views}: {kept} views per object of {count}; choose from 2 to {count}")

@@ -245,3 +245,25 @@ def test_pickled_objects_are_never_loaded(tmp_path):
         open_npy(tmp_path / "x.npy")
     with pytest.raises(DataError, match="not a whole"):
         open_npz(tmp_path / "x.npz")
+
+
+def test_npz_with_a_split(tmp_path):
+    images = np.zeros((5, 16, 16), np.uint8)
+    parts = np.array(["test", "train", "train", "test", "train"])
+    np.savez(tmp_path / "x.npz", images=images, ids=np.array(list("abcde")), split=parts)
+    source = open_npz(tmp_path / "x.npz")
+    assert {part: ids.tolist() for part, ids in source.fixed_split.items()} == {
+        "train": ["b", "c", "e"],
+        "test": ["a", "d"],
+    }
+    assert source.labels is None
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [["train"] * 5, ["train", "test"], ["train", "test", "validation", "test", "train"], [0, 1, 0, 1, 0]],
+)
+def test_npz_with_a_split_that_is_none(tmp_path, parts):
+    np.savez(tmp_path / "x.npz", images=np.zeros((5, 16, 16), np.uint8), split=np.array(parts))
+    with pytest.raises(DataError, match=r"x\.npz: array `split` must say 'train' or 'test'"):
+        open_npz(tmp_path / "x.npz")

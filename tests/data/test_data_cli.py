@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from bop_pictures import write_pictures
 from dualcontrast.cli.data import fetch, info, list_sets
 from dualcontrast.errors import DataError
 
@@ -16,11 +17,21 @@ def wide_and_empty(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def test_list_names_every_set(capsys):
+def test_list_names_every_set(capsys, tmp_path):
     list_sets()
     shown = capsys.readouterr().out
-    for text in ("mnist", "starmen", "digits", "CC BY-SA 3.0", "built in", "dualcontrast data fetch mnist"):
+    for text in ("CC BY-SA 3.0", "built in", "dualcontrast data fetch mnist", str(tmp_path / "cache")):
         assert text in shown
+    for name in ("mnist", "rotated-mnist", "linemod", "starmen", "subtomograms", "digits"):
+        assert f"│ {name} " in shown
+    for fact in ("size", "content", "transformation", "licence", "source", "cached"):
+        assert shown.count(f"│ {fact}: ") == 6
+
+
+def test_list_says_where_a_set_is(capsys, tmp_path):
+    write_pictures(tmp_path / "cache" / "linemod" / "train")
+    list_sets()
+    assert f"cached: {tmp_path}/cache/linemod/train" in capsys.readouterr().out
 
 
 def test_fetch(capsys):

@@ -1,11 +1,8 @@
 """MNIST: fetched from a server on this machine, and found where it was put by hand."""
 
-import functools
 import gzip
 import hashlib
-import http.server
-import struct
-import threading
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -15,22 +12,8 @@ from dualcontrast.data import mnist
 from dualcontrast.data.download import download, sha256_of
 from dualcontrast.data.mnist import FILES, fetch_mnist, find_mnist, open_mnist
 from dualcontrast.errors import DataError
-
-RNG = np.random.default_rng(0)
-COUNTS = {"train": 9, "t10k": 4}
-
-
-def contents():
-    """Small files of the names and the format of MNIST's."""
-    files = {}
-    for part, count in COUNTS.items():
-        images = RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        files[f"{part}-images-idx3-ubyte"] = (
-            b"\0\0\x08\x03" + struct.pack(">3I", *images.shape) + images.tobytes()
-        )
-        files[f"{part}-labels-idx1-ubyte"] = b"\0\0\x08\x01" + struct.pack(">I", count) + labels.tobytes()
-    return files
+from file_server import served
+from mnist_files import mnist_files
 
 
 @pytest.fixture
@@ -39,47 +22,24 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setenv("DUALCONTRAST_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download_module, "TIMEOUT_SECONDS", 2)
-    made = contents()
+    made = mnist_files()
     monkeypatch.setattr(mnist, "FILES", {name: hashlib.sha256(made[name]).hexdigest() for name in made})
     return made
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and keeps what was asked for."""
-
-    def __init__(self, *args, asked, **options):
-        self.asked = asked
-        super().__init__(*args, **options)
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
 def serve(tmp_path):
     """Starts servers of folders; returns their address and the list of what is asked of them."""
-    servers = []
+    with ExitStack() as servers:
 
-    def start(name, stored):
-        folder = tmp_path / name
-        folder.mkdir()
-        for file, content in stored.items():
-            (folder / file).write_bytes(content)
-        asked = []
-        handler = functools.partial(Handler, directory=str(folder), asked=asked)
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/", asked
+        def start(name, stored):
+            folder = tmp_path / name
+            folder.mkdir()
+            for file, content in stored.items():
+                (folder / file).write_bytes(content)
+            return servers.enter_context(served(folder))
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
 def zipped(files):

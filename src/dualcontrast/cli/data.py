@@ -26,21 +26,24 @@ def list_sets() -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dualcontrast.data.cache import cache_folder
     from dualcontrast.data.published import PUBLISHED
 
     table = Table("name", "what it is", title="Data sets", show_lines=True)
     for published in PUBLISHED.values():
         here = published.find()
         absent = (
-            "built in" if published.fetch is None else f"not yet; dualcontrast data fetch {published.name}"
+            "built in"
+            if published.fetch is None
+            else f"not yet; dualcontrast data fetch {published.name} puts it into {cache_folder()}"
         )
         facts = {
-            "images": published.images,
+            "size": published.images,
             "content": published.content,
             "transformation": published.transformation,
             "licence": published.licence,
-            "origin": published.origin,
-            "here": absent if here is None else str(here),
+            "source": published.origin,
+            "cached": absent if here is None else str(here),
         }
         table.add_row(
             published.name, "\n".join(f"[dim]{key}:[/] {escape(text)}" for key, text in facts.items())
@@ -52,6 +55,7 @@ def list_sets() -> None:
     help_epilogue="""**Examples**
 
 - Download MNIST, 11 MB: `dualcontrast data fetch mnist`
+- Download LineMod's rendered views from BOP and unpack them: `dualcontrast data fetch linemod`
 - Into a folder of your own: `DUALCONTRAST_DATA=/data dualcontrast data fetch mnist`
 """
 )

@@ -78,13 +78,14 @@ def fetch_linemod(mirrors: Sequence[str] = MIRRORS, views: int = VIEWS) -> Path:
     if folder is None:
         home = cache_folder() / "linemod"
         archive = home / ARCHIVE
-        try:
-            download([f"{mirror}{ARCHIVE}" for mirror in mirrors], None, archive, check_zip)
-        except DataError as error:
-            raise DataError(
-                f"linemod: {error}; try again later, or put {ARCHIVE} into {home}, or set {VARIABLE} to a "
-                "folder whose sub-folder linemod has it"
-            ) from None
+        if not archive.is_file():
+            try:
+                download([f"{mirror}{ARCHIVE}" for mirror in mirrors], None, archive, check_zip)
+            except DataError as error:
+                raise DataError(
+                    f"linemod: {error}; try again later, or put {ARCHIVE} into {home}, or set {VARIABLE} to "
+                    "a folder whose sub-folder linemod has it"
+                ) from None
         folder = home / "train"
         unzip(archive, folder, _place)
         archive.unlink()

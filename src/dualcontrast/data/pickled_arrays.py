@@ -60,13 +60,18 @@ def _parts_of(value: Any, path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]
         if all(isinstance(item, np.ndarray) for item in value):
             return _stacked(value, path), {}
         if all(isinstance(item, list | tuple) and len(item) == 2 for item in value):
-            label = _as_column([np.asarray(item[1]).reshape(-1)[0].item() for item in value])
+            label = _as_column([_as_number(item[1]) for item in value])
             if label is not None:
                 return _stacked([item[0] for item in value], path), {"label": label}
     raise DataError(
         f"{path}: of no form that is understood; give an array, a dict of arrays, (images, labels), or a "
         "list of images"
     )
+
+
+def _as_number(value: Any) -> Any:
+    """Take a number out of an array of one; return anything else as it is."""
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
 
 
 def _as_column(value: Any) -> np.ndarray | None:
