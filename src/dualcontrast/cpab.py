@@ -162,25 +162,6 @@ class CPAB(nn.Module):
         """
         return (theta @ self.basis.flatten(0, 2).T).unflatten(1, self.basis.shape[:3])
 
-    def velocity(self, points: Tensor, theta: Tensor) -> Tensor:
-        """Velocity of the field at points.
-
-        Parameters
-        ----------
-        points : Tensor, shape (P, 2) or (N, P, 2)
-            Positions (x, y) in [0, 1]².
-        theta : Tensor, shape (N, dim)
-
-        Returns
-        -------
-        Tensor, shape (N, P, 2)
-            In sides of the square per unit of time.
-        """
-        maps = self.velocities(theta)
-        placed = (points * self.basis.new_tensor(self.cells)).expand(len(theta), -1, -1)
-        here = maps[torch.arange(len(theta))[:, None], triangle_of(placed, self.cells)]
-        return (here @ F.pad(points, (0, 1), value=1.0)[..., None]).squeeze(-1)
-
     def transform(self, points: Tensor, theta: Tensor) -> Tensor:
         """Move points by T_θ; differentiable once, in both.
 
@@ -272,17 +253,21 @@ def flow(points: Tensor, change: Tensor, cells: tuple[int, int], steps: int) -> 
         from dualcontrast.cpab_cpu import CompiledFlow
 
         return CompiledFlow.apply(points, change, cells, steps)
+    return flow_in_parts(points, change, cells, steps)
+
+
+def flow_in_parts(points: Tensor, change: Tensor, cells: tuple[int, int], steps: int) -> Tensor:
+    """Do what `flow` does on any device, a few images at a time.
+
+    The backward pass integrates each part once more, instead of keeping the arrays of every step.
+    """
     images = max(1, POINTS_AT_ONCE // points.shape[1])
-    # The backward pass integrates each part once more instead of keeping its arrays of every step.
-    parts = [
-        checkpoint(plain_flow, *part, cells, steps, use_reentrant=False)
-        for part in zip(points.split(images), change.split(images), strict=True)
-    ]
-    return torch.cat(parts)
+    parts = zip(points.split(images), change.split(images), strict=True)
+    return torch.cat([checkpoint(plain_flow, *part, cells, steps, use_reentrant=False) for part in parts])
 
 
 def plain_flow(points: Tensor, change: Tensor, cells: tuple[int, int], steps: int) -> Tensor:
-    """Do what `flow` does, with operations that run on any device."""
+    """Do what `flow` does, with array operations that autograd knows."""
     count = change.shape[1]
     first = count * torch.arange(len(points), device=points.device)[:, None]
     maps = change.flatten(0, 1)
