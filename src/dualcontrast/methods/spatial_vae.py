@@ -99,7 +99,9 @@ class CoordinateDecoder(nn.Module):
             layer, moved = self.from_coordinates, back.to(pixels)
             slopes = moved[..., :-1].mT @ layer.weight.T
             start = self.from_content(content.to(pixels)) + moved[..., -1] @ layer.weight.T + layer.bias
-            first = torch.baddbmm(start[:, None], pixels.expand(len(content), -1, -1), slopes).tanh_()
+            # A coordinate that is always 1 carries the start, so that one product makes the layer.
+            positions = F.pad(pixels, (0, 1), value=1.0).expand(len(content), -1, -1)
+            first = torch.bmm(positions, torch.cat((slopes, start[:, None]), dim=1)).tanh_()
         # All pixels of all images in one matrix product.
         rows = self.hidden(first.flatten(0, 1)).tanh_()
         return self.out(rows).unflatten(0, first.shape[:2])
