@@ -41,8 +41,9 @@ class HarmonyConfig:
         How the second view of an image is made.
     max_shift : float
         Largest shift of the transformation code along an axis, as a fraction of the width.
-    contrast : bool
-        Colour images only: a factor of contrast is a fourth number of the transformation code.
+    contrast_factor : bool
+        A factor of contrast is a fourth number of the transformation code (colour images only). Published
+        for colour; left out here, since the loss drives it to its lower limit for every image.
     hidden : int
         Units of the wide hidden layers (2-D).
     weights : HarmonyWeights
@@ -53,7 +54,7 @@ class HarmonyConfig:
     # 3 pixels of 28.
     views: ViewConfig = field(default_factory=lambda: ViewConfig(shift=0.107))
     max_shift: Annotated[float, Field(gt=0)] = 0.2
-    contrast: bool = True
+    contrast_factor: bool = False
     hidden: Annotated[int, Field(ge=1, le=8192)] = 512
     weights: HarmonyWeights = field(default_factory=HarmonyWeights)
 
@@ -151,7 +152,7 @@ class Harmony(Method):
         self.config, self.image_shape, self.bounded = config, tuple(image_shape), bounded
         dimension = len(image_shape) - 1
         self.motion_length = rigid.code_length(dimension)
-        self.has_contrast = config.contrast and len(image_shape) == 3 and image_shape[0] == 3
+        self.has_contrast = config.contrast_factor and len(image_shape) == 3 and image_shape[0] == 3
         self.parts_of_code = (self.motion_length - dimension, self.motion_length)
         if len(image_shape) == 3:
             self.features: nn.Module = nn.Sequential(
@@ -183,7 +184,14 @@ class Harmony(Method):
         rotation, shift, contrast = transformation.tensor_split(self.parts_of_code, dim=1)
         # The loss has a second minimum, 0, where every image is shifted out of its box.
         limit = self.config.max_shift / SHIFT_UNIT
-        pose = torch.cat((rotation, limit * torch.tanh(shift / limit), contrast), dim=1)
+        pose = torch.cat(
+            (
+                rotation,
+                limit * torch.tanh(shift / limit),
+                contrast.clamp(DARKEST - 1, BRIGHTEST - 1),
+            ),
+            dim=1,
+        )
         return Encoding(Posterior(mean, log_variance), Posterior(pose))
 
     def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
@@ -213,7 +221,7 @@ class Harmony(Method):
         """Factor by which T multiplies, in the shape of an image of one pixel."""
         if not self.has_contrast:
             return transformation.new_ones(())
-        return (1 + transformation[:, -1]).clamp(DARKEST, BRIGHTEST)[:, None, None, None]
+        return (1 + transformation[:, -1])[:, None, None, None]
 
     def _in_range(self, images: Tensor) -> Tensor:
         return images.clamp(0, 1) if self.bounded and self.has_contrast else images

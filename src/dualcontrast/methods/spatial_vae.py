@@ -15,6 +15,8 @@ from dualcontrast.networks import check_image_shape, feature_count, paper_encode
 
 # A code of 1 shifts by a tenth of half the width.
 SHIFT_UNIT = 0.05
+# How much steeper than PyTorch's own start the layer of the coordinates starts.
+START_DETAIL = 4.0
 # Pixels that are decoded at once, of all images together: 130 MB a layer of 500 units.
 ROWS_AT_ONCE = 65_536
 
@@ -76,6 +78,11 @@ class CoordinateDecoder(nn.Module):
         self.from_content = nn.Linear(content_dim, hidden, bias=False)
         self.hidden = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, channels)
+        # Coordinates span two units and PyTorch's own start hardly bends tanh over them: pictures without
+        # detail, and a decoder that for long ignores the content code.
+        with torch.no_grad():
+            self.from_coordinates.weight.mul_(START_DETAIL)
+            self.from_coordinates.bias.mul_(START_DETAIL)
 
     def forward(self, content: Tensor, pixels: Tensor, back: Tensor) -> Tensor:
         """Draw pixels as logits.
@@ -119,7 +126,7 @@ class SpatialVAE(Method):
     presets = {  # noqa: RUF012
         "default": Preset(SpatialVAEConfig(), Recipe(epochs=100, batch_size=100, learning_rate=1e-4)),
         "short": Preset(
-            SpatialVAEConfig(decoded_pixels=256),
+            SpatialVAEConfig(decoded_pixels=128),
             Recipe(epochs=15, batch_size=100, learning_rate=1e-3, schedule="one_cycle"),
         ),
         "subtomogram": Preset(
