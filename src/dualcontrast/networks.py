@@ -103,8 +103,10 @@ class TwoCodeEncoder(nn.Module):
     image_shape : tuple of int
         `(C, H, W)` or `(C, D, H, W)`.
     layer_normalisation : {'paper', 'batch'}
-        `paper`: instance normalisation in 2-D, none in 3-D, linear heads. `batch`: batch normalisation,
-        hidden heads, and codes that are centred and scaled over the batch.
+        `paper`: instance normalisation in 2-D, none in 3-D, linear heads. `batch`: batch normalisation and
+        hidden heads.
+    centre_codes : bool
+        Centre the means of both codes over the batch and scale them to unit variance.
     width : int
         Multiplies the channels.
     """
@@ -116,6 +118,7 @@ class TwoCodeEncoder(nn.Module):
         image_shape: tuple[int, ...],
         layer_normalisation: Literal["paper", "batch"] = "paper",
         width: int = 1,
+        centre_codes: bool = False,
     ) -> None:
         super().__init__()
         batch = layer_normalisation == "batch"
@@ -136,7 +139,7 @@ class TwoCodeEncoder(nn.Module):
         self.transformation_log_variance = nn.Linear(size, transformation_dim)
         self.centre_content: nn.Module = nn.Identity()
         self.centre_transformation: nn.Module = nn.Identity()
-        if batch:
+        if centre_codes:
             self.centre_content = nn.BatchNorm1d(content_dim, affine=False)
             self.centre_transformation = nn.BatchNorm1d(transformation_dim, affine=False)
             # Start with little noise on the codes: at a variance of 1 the decoder learns to ignore them.

@@ -54,9 +54,11 @@ class DualContrastConfig:
     width : int
         Multiplies the channels of the paper's encoder.
     layer_normalisation : {'paper', 'batch'}
-        `paper`: instance normalisation in 2-D, none in 3-D. `batch`: batch normalisation in the encoder,
-        hidden heads, and codes that are centred and scaled over the batch. Without it the codes of volumes
-        start parallel, where |cos| has no gradient.
+        `paper`: instance normalisation in 2-D, none in 3-D. `batch`: batch normalisation in the encoder, and
+        hidden heads.
+    centre_codes : bool
+        Centre both codes over the batch and scale them to unit variance. Without it all codes start nearly
+        parallel, where |cos| has no gradient.
     decoder : {'paper', 'convolutional'}
         `paper`: fully connected. `convolutional`: a coarse grid that is doubled, with a fraction of the
         weights, for volumes and for computers without a GPU.
@@ -96,6 +98,7 @@ class DualContrastConfig:
     weights: Weights = field(default_factory=Weights)
     width: Annotated[int, Field(ge=1, le=16)] = 1
     layer_normalisation: Literal["paper", "batch"] = "paper"
+    centre_codes: bool = False
     decoder: Literal["paper", "convolutional"] = "paper"
     wedge_aware: bool = True
     cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
@@ -149,7 +152,6 @@ DEFAULT = Preset(
             rotation=0.1,
         ),
         width=2,
-        layer_normalisation="batch",
         reconstruct_views=True,
         exchange_content=True,
         content_contrast="batch",
@@ -179,6 +181,7 @@ SUBTOMOGRAM = Preset(
             independence=2.0,
         ),
         layer_normalisation="batch",
+        centre_codes=True,
         decoder="convolutional",
         average_turns=True,
         exchange_content=True,
@@ -217,6 +220,7 @@ class DualContrastMethod(Method):
             self.image_shape,
             config.layer_normalisation,
             config.width,
+            config.centre_codes,
         )
         decoder = ConvolutionalDecoder if config.decoder == "convolutional" else FullyConnectedDecoder
         self.decoder = decoder(config.content_dim, config.transformation_dim, self.image_shape, bounded)
