@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast import RunFolder, train
+from dualcontrast.benchmark.speed import training_seconds
+from dualcontrast.benchmark.tables import look_up
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.pipeline import DataOptions, encode_run
 from dualcontrast.run_folder import EVALUATION
@@ -35,7 +37,8 @@ CHANGES: dict[str, dict[str, Any]] = {
         "positive_z_pair": "one_draw",
         "weights": {"con_c_exchanged": 0},
     },
-    "no normalisation but the paper's": {"layer_normalisation": "paper"},
+    "codes centred": {"centre_codes": True},
+    "codes centred, batch normalisation": {"layer_normalisation": "batch", "centre_codes": True},
     "encoder of the paper's width": {"width": 1},
 }
 
@@ -51,33 +54,13 @@ COLUMNS = {
 }
 
 
-def look_up(evaluation: dict[str, Any], key: str) -> float | None:
-    """Find a number in an evaluation by its dotted key."""
-    value: Any = evaluation
-    for part in key.split("."):
-        value = value[part]
-    return value
-
-
-def training_minutes(run: RunFolder) -> float:
-    """Minutes that the steps of a training took, from its rows of metrics."""
-    rows = run.metrics
-    steps_before = [0, *(row["step"] for row in rows[:-1])]
-    images_a_step = len(run.split.train) / (rows[-1]["step"] / run.config["recipe"]["epochs"])
-    seconds = sum(
-        (row["step"] - before) * images_a_step / row["images_per_second"]
-        for row, before in zip(rows, steps_before, strict=True)
-    )
-    return seconds / 60
-
-
 def row_of(name: str, run: RunFolder) -> str:
     """Write one row of the table."""
     evaluation = run.evaluation
     values = [look_up(evaluation, key) for key in COLUMNS.values()]
     numbers = ["–" if value is None else f"{value:.3f}" for value in values]
     dead = [code for code, verdict in evaluation["diagnostics"]["collapse"].items() if verdict["collapsed"]]
-    cells = [name, *numbers, " and ".join(dead) or "none", f"{training_minutes(run):.1f}"]
+    cells = [name, *numbers, " and ".join(dead) or "none", f"{training_seconds(run) / 60:.1f}"]
     return f"| {' | '.join(cells)} |"
 
 

@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mnist import look_up, training_minutes
-
 from dualcontrast import RunFolder, train
+from dualcontrast.benchmark.speed import training_seconds
+from dualcontrast.benchmark.tables import look_up
 from dualcontrast.settings import from_plain
 from dualcontrast.simulate.subtomogram_spec import SubtomogramSpec
 from dualcontrast.simulate.subtomograms import simulate
@@ -79,7 +79,8 @@ def row_of(name: str, run: RunFolder) -> str:
     numbers = ["–" if value is None else f"{value:.3f}" for value in values]
     verdicts = run.evaluation["diagnostics"]["collapse"].items()
     dead = [code for code, verdict in verdicts if verdict["collapsed"]]
-    return f"| {' | '.join([name, *numbers, ' and '.join(dead) or 'none', f'{training_minutes(run):.0f}'])} |"
+    cells = [name, *numbers, " and ".join(dead) or "none", f"{training_seconds(run) / 60:.0f}"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
