@@ -16,8 +16,8 @@ EXAMPLES = """**Examples**
 """
 STARMEN = 4_000
 
-# What `default` needs for starmen: their build is thickness, so a view must not scale or shear it, and warps must
-# be wide enough to move whole limbs without making them thicker; thin limbs need more weight on the
+# What `default` needs for starmen: their build is thickness, so a view must not scale or shear it, and warps
+# must be wide enough to move whole limbs without making them thicker; thin limbs need more weight on the
 # reconstruction; few images need small batches for enough steps, and codes that are apart from the first.
 STARMEN_SETTINGS: dict[str, Any] = {
     "epochs": 20,
