@@ -21,6 +21,7 @@ from dualcontrast.wedge import apply_wedge, move_wedges
 
 Interpolation = Literal["bilinear", "nearest"]
 Rotations = Literal["axes", "uniform"]
+Amount = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,18 @@ class ViewConfig:
         Nodes along each axis of the coarse grid that carries the displacements; fewer is smoother.
     """
 
-    max_angle: float = 90.0
+    max_angle: Annotated[float, Field(ge=0, le=180)] = 90.0
     rotations: Rotations = "axes"
     both: bool = False
     split_noise: bool = False
     mask: Annotated[float, Field(ge=0, le=1)] = 0.0
     one_angle_per_batch: bool = False
     interpolation: Interpolation = "bilinear"
-    scale: float = 0.0
-    shear: float = 0.0
-    shift: float = 0.0
-    elastic: float = 0.0
-    elastic_nodes: int = 4
+    scale: Amount = 0.0
+    shear: Amount = 0.0
+    shift: Amount = 0.0
+    elastic: Amount = 0.0
+    elastic_nodes: Annotated[int, Field(ge=1)] = 4
 
 
 def uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
