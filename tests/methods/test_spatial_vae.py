@@ -153,7 +153,7 @@ def test_known_poses_of_one_object_are_recovered():
         content_dim=1,
         hidden=64,
         decoded_pixels=200,
-        epochs=30,
+        epochs=60,
         batch_size=50,
         learning_rate=5e-3,
     )

@@ -15,8 +15,6 @@ from dualcontrast.networks import check_image_shape, feature_count, paper_encode
 
 # A code of 1 shifts by a tenth of half the width.
 SHIFT_UNIT = 0.05
-# How much steeper than PyTorch's own start the layer of the coordinates starts.
-START_DETAIL = 4.0
 # Pixels that are decoded at once, of all images together: 130 MB a layer of 500 units.
 ROWS_AT_ONCE = 65_536
 
@@ -46,6 +44,9 @@ class SpatialVAEConfig:
         σ in degrees; None is 45 for `normal` and 180 for `flat`.
     hidden : int
         Units of a hidden layer, in the encoder (2-D) and in the decoder.
+    detail : float
+        How much steeper than PyTorch's own start the decoder's layer of the coordinates starts. More than 1
+        draws details, and fits, sooner.
     decoded_pixels : int or None
         Draw only so many pixels a step, the same random ones of every image of the batch. The likelihood of
         all pixels is estimated from them without bias, at a cost in proportion. None draws all.
@@ -57,6 +58,7 @@ class SpatialVAEConfig:
     rotation_prior: Literal["auto", "normal", "flat"] = "auto"
     rotation_deviation: Annotated[float, Field(gt=0)] | None = None
     hidden: Annotated[int, Field(ge=1, le=8192)] = 500
+    detail: Annotated[float, Field(gt=0)] = 1.0
     decoded_pixels: Annotated[int, Field(ge=1)] | None = None
     weights: SpatialVAEWeights = field(default_factory=SpatialVAEWeights)
 
@@ -70,19 +72,19 @@ class CoordinateDecoder(nn.Module):
         Length of the content code, number of coordinates, number of logits.
     hidden : int
         Units of both hidden layers.
+    detail : float
+        How much steeper than PyTorch's own start the layer of the coordinates starts.
     """
 
-    def __init__(self, content_dim: int, dimension: int, channels: int, hidden: int) -> None:
+    def __init__(self, content_dim: int, dimension: int, channels: int, hidden: int, detail: float) -> None:
         super().__init__()
         self.from_coordinates = nn.Linear(dimension, hidden)
         self.from_content = nn.Linear(content_dim, hidden, bias=False)
         self.hidden = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, channels)
-        # Coordinates span two units and PyTorch's own start hardly bends tanh over them: pictures without
-        # detail, and a decoder that for long ignores the content code.
         with torch.no_grad():
-            self.from_coordinates.weight.mul_(START_DETAIL)
-            self.from_coordinates.bias.mul_(START_DETAIL)
+            self.from_coordinates.weight.mul_(detail)
+            self.from_coordinates.bias.mul_(detail)
 
     def forward(self, content: Tensor, pixels: Tensor, back: Tensor) -> Tensor:
         """Draw pixels as logits.
@@ -126,7 +128,7 @@ class SpatialVAE(Method):
     presets = {  # noqa: RUF012
         "default": Preset(SpatialVAEConfig(), Recipe(epochs=100, batch_size=100, learning_rate=1e-4)),
         "short": Preset(
-            SpatialVAEConfig(decoded_pixels=128),
+            SpatialVAEConfig(decoded_pixels=64),
             Recipe(epochs=15, batch_size=100, learning_rate=1e-3, schedule="one_cycle"),
         ),
         "subtomogram": Preset(
@@ -159,7 +161,7 @@ class SpatialVAE(Method):
             self.encoder = nn.Sequential(
                 features, nn.Linear(feature_count(features, self.image_shape), outputs)
             )
-        self.decoder = CoordinateDecoder(config.content_dim, dimension, channels, hidden)
+        self.decoder = CoordinateDecoder(config.content_dim, dimension, channels, hidden, config.detail)
         axes = [torch.arange(length) - (length - 1) / 2 for length in spatial]
         positions = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).reshape(-1, dimension)
         self.register_buffer("pixels", positions * (2 / spatial[-1]), persistent=False)
