@@ -11,8 +11,9 @@ EXAMPLES = """**Examples**
 - A folder of images: `dualcontrast train images/ --output runs/first`
 - Sub-folders are classes: `dualcontrast train images/ --output runs/named --folder-labels`
 - MNIST with the paper's settings: `dualcontrast train mnist --output runs/paper --preset paper`
-- An ablation of the paper: `dualcontrast train mnist --output runs/ablation --preset paper
-  --set weights.con_z_positive=0 --set weights.con_z_negative=0`
+- An ablation of the paper: `dualcontrast train mnist --output runs/ablation --preset without_con_z`
+- Another method: `dualcontrast train mnist --output runs/harmony --method harmony`
+- Any other setting: `dualcontrast train mnist --output runs/far --set weights.independence=4`
 - Go on after an interruption: `dualcontrast train mnist --output runs/paper --resume`
 - Subtomograms at half their size, without noise beyond 20 Å: `dualcontrast train particles.star
   --output runs/half --box 32 --lowpass 20 --mask-diameter 280`
@@ -66,10 +67,12 @@ def train(
     output
         The run folder.
     method
-        Method to train; dualcontrast unless given.
+        Method to train: dualcontrast unless given; or harmony, simclr, simclr_generative, spatial_vae,
+        two_latent_vae, vitae.
     preset
-        Named settings of the method: default, subtomogram, paper or reference. Unless given, subtomogram for
-        volumes and default for all else.
+        Named settings of the method. dualcontrast has default, subtomogram, paper, reference, and the
+        ablations without_con_c and without_con_z; the others have default, and short for trainings of few
+        epochs. Unless given, subtomogram for volumes where there is one, and default for all else.
     epochs
         Passes over the training images.
     batch_size
