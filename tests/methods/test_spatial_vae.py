@@ -12,8 +12,6 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from dualcontrast.methods.base import Batch, Posterior
 from dualcontrast.methods.spatial_vae import SpatialVAE, SpatialVAEConfig
-from dualcontrast.model import Model
-from turned_object import angle_errors, turned_objects
 
 
 def untrained(image_shape: tuple[int, ...], bounded: bool = False, **settings) -> SpatialVAE:
@@ -137,30 +135,3 @@ def test_few_pixels_estimate_the_likelihood_of_all():
         )
 
     assert mean_of(some, 200) == pytest.approx(mean_of(every, 20), rel=0.01)
-
-
-def test_known_poses_of_one_object_are_recovered():
-    rng = np.random.default_rng(0)
-    known = rng.uniform(-60, 60, 600)
-    shifts = rng.uniform(-1.5, 1.5, (600, 2))
-    images = turned_objects(known, (20, 20), shifts)
-    model = Model(
-        "spatial_vae",
-        "short",
-        device="cpu",
-        progress=False,
-        normalisation="unit",
-        content_dim=1,
-        hidden=64,
-        decoded_pixels=200,
-        epochs=60,
-        batch_size=50,
-        learning_rate=5e-3,
-    )
-    codes = model.fit(images[:500]).encode(images[500:])
-    assert model.network is not None
-    found = model.network.transformation_parameters(torch.as_tensor(codes.transformation))
-    errors = angle_errors(found["angle_deg"].numpy(), known[500:])
-    assert np.median(errors) < 3 and (errors < 5).mean() > 0.8
-    for axis, name in enumerate(("shift_x_px", "shift_y_px")):
-        assert np.corrcoef(found[name], shifts[500:, axis])[0, 1] > 0.9

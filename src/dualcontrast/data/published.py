@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from dualcontrast.data.cache import cache_folder
 from dualcontrast.data.source import ImageSource
@@ -45,76 +47,9 @@ class PublishedSet:
     fetch: Callable[[], Path] | None
 
 
-def _open_digits() -> ImageSource:
-    from dualcontrast.data.digits import open_digits
-
-    return open_digits()
-
-
-def _open_mnist() -> ImageSource:
-    from dualcontrast.data.mnist import open_mnist
-
-    return open_mnist()
-
-
-def _find_mnist() -> Path | None:
-    from dualcontrast.data.mnist import find_mnist
-
-    return find_mnist()
-
-
-def _fetch_mnist() -> Path:
-    from dualcontrast.data.mnist import fetch_mnist
-
-    return fetch_mnist()
-
-
-def _open_rotated_mnist() -> ImageSource:
-    from dualcontrast.data.rotated_mnist import open_rotated_mnist
-
-    return open_rotated_mnist()
-
-
-def _open_linemod() -> ImageSource:
-    from dualcontrast.data.linemod import open_linemod
-
-    return open_linemod()
-
-
-def _find_linemod() -> Path | None:
-    from dualcontrast.data.linemod import find_linemod
-
-    return find_linemod()
-
-
-def _fetch_linemod() -> Path:
-    from dualcontrast.data.linemod import fetch_linemod
-
-    return fetch_linemod()
-
-
-def _open_subtomograms() -> ImageSource:
-    from dualcontrast.data.subtomogram_pickle import open_subtomograms
-
-    return open_subtomograms()
-
-
-def _find_subtomograms() -> Path | None:
-    from dualcontrast.data.subtomogram_pickle import find_subtomograms
-
-    return find_subtomograms()
-
-
-def _fetch_subtomograms() -> Path:
-    from dualcontrast.data.subtomogram_pickle import fetch_subtomograms
-
-    return fetch_subtomograms()
-
-
-def _open_starmen() -> ImageSource:
-    from dualcontrast.data.starmen import open_starmen
-
-    return open_starmen()
+def _later(module: str, function: str) -> Callable[[], Any]:
+    """Name a function of this folder that is imported when it is called: listing data sets stays quick."""
+    return lambda: getattr(import_module(f"dualcontrast.data.{module}"), function)()
 
 
 def _find_starmen() -> Path | None:
@@ -123,7 +58,7 @@ def _find_starmen() -> Path | None:
 
 
 def _fetch_starmen() -> Path:
-    _open_starmen()
+    PUBLISHED["starmen"].open()
     return cache_folder() / "starmen"
 
 
@@ -137,9 +72,9 @@ PUBLISHED = {
             transformation="slant, rotation, stroke (not labelled)",
             licence="CC BY-SA 3.0",
             origin="LeCun, Cortes, Burges; http://yann.lecun.com/exdb/mnist/",
-            open=_open_mnist,
-            find=_find_mnist,
-            fetch=_fetch_mnist,
+            open=_later("mnist", "open_mnist"),
+            find=_later("mnist", "find_mnist"),
+            fetch=_later("mnist", "fetch_mnist"),
         ),
         PublishedSet(
             name="rotated-mnist",
@@ -148,9 +83,9 @@ PUBLISHED = {
             transformation="rotation, -90° to 90°, one for each image",
             licence="CC BY-SA 3.0",
             origin="turned here; MNIST: LeCun, Cortes, Burges; http://yann.lecun.com/exdb/mnist/",
-            open=_open_rotated_mnist,
-            find=_find_mnist,
-            fetch=_fetch_mnist,
+            open=_later("rotated_mnist", "open_rotated_mnist"),
+            find=_later("mnist", "find_mnist"),
+            fetch=_later("mnist", "fetch_mnist"),
         ),
         PublishedSet(
             name="linemod",
@@ -159,9 +94,9 @@ PUBLISHED = {
             transformation="viewpoint: azimuth, elevation, in-plane angle",
             licence="CC BY 4.0; see its page",
             origin="Hinterstoisser et al. 2012, rendered by BOP; https://bop.felk.cvut.cz/datasets",
-            open=_open_linemod,
-            find=_find_linemod,
-            fetch=_fetch_linemod,
+            open=_later("linemod", "open_linemod"),
+            find=_later("linemod", "find_linemod"),
+            fetch=_later("linemod", "fetch_linemod"),
         ),
         PublishedSet(
             name="starmen",
@@ -170,7 +105,7 @@ PUBLISHED = {
             transformation="pose of limbs and head",
             licence="generated here; the published download: CC BY",
             origin="after Bône et al. 2020; https://zenodo.org/records/5081988",
-            open=_open_starmen,
+            open=_later("starmen", "open_starmen"),
             find=_find_starmen,
             fetch=_fetch_starmen,
         ),
@@ -181,9 +116,9 @@ PUBLISHED = {
             transformation="conformation, 6 of each protein; pose (not labelled)",
             licence="CC BY-SA",
             origin="the paper, section 4.4; https://zenodo.org/records/11244440",
-            open=_open_subtomograms,
-            find=_find_subtomograms,
-            fetch=_fetch_subtomograms,
+            open=_later("subtomogram_pickle", "open_subtomograms"),
+            find=_later("subtomogram_pickle", "find_subtomograms"),
+            fetch=_later("subtomogram_pickle", "fetch_subtomograms"),
         ),
         PublishedSet(
             name="digits",
@@ -192,7 +127,7 @@ PUBLISHED = {
             transformation="slant, rotation, stroke (not labelled)",
             licence="CC BY 4.0",
             origin="Alpaydin, Kaynak 1998; in scikit-learn, from https://archive.ics.uci.edu/dataset/80",
-            open=_open_digits,
+            open=_later("digits", "open_digits"),
             find=lambda: None,
             fetch=None,
         ),
