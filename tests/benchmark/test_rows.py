@@ -59,6 +59,6 @@ def test_short_trainings_have_one_cycle():
     preset, changes = settings_of(Row("dualcontrast:reference", ""), MNIST, short=True, epochs=3)
     assert preset == "reference"
     assert changes["schedule"] == "one_cycle" and changes["learning_rate"] == pytest.approx(1e-3)
-    # Our default is one cycle already, and stays as it is.
-    preset, changes = settings_of(Row("dualcontrast", ""), MNIST, short=True, epochs=3)
-    assert preset == "default" and "schedule" not in changes
+    # What is one cycle already stays as it is.
+    preset, changes = settings_of(Row("dualcontrast:subtomogram", ""), MNIST, short=True, epochs=3)
+    assert preset == "subtomogram" and "schedule" not in changes

@@ -179,9 +179,8 @@ def settings_of(row: Row, dataset: DataSet, short: bool, epochs: int | None) -> 
     if epochs is not None:
         changes["epochs"] = epochs
     recipe = method.presets[preset].recipe
-    if short and recipe.schedule != "one_cycle":
-        if preset == "default" and "short" in method.presets:
-            preset = "short"
-        else:
-            changes |= {"schedule": "one_cycle", "learning_rate": 10 * recipe.learning_rate}
+    if short and preset == "default" and "short" in method.presets:
+        preset = "short"
+    elif short and recipe.schedule != "one_cycle":
+        changes |= {"schedule": "one_cycle", "learning_rate": 10 * recipe.learning_rate}
     return preset, changes

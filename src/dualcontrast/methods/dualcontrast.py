@@ -162,6 +162,9 @@ DEFAULT = Preset(
     Recipe(epochs=15, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
 )
 
+# Few images, or few epochs: the steps that a training needs have to come from smaller batches.
+SHORT = Preset(DEFAULT.config, replace(DEFAULT.recipe, batch_size=64, learning_rate=1e-3))
+
 SUBTOMOGRAM = Preset(
     DualContrastConfig(
         views=ViewConfig(
@@ -202,6 +205,7 @@ class DualContrastMethod(Method):
     Config = DualContrastConfig
     presets = {  # noqa: RUF012
         "default": DEFAULT,
+        "short": SHORT,
         "subtomogram": SUBTOMOGRAM,
         "paper": PAPER,
         "reference": REFERENCE,
