@@ -1,5 +1,7 @@
 """Whole jobs, as the command line runs them: train, encode, and everything that follows."""
 
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,11 @@ from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, RunFolder
 from dualcontrast.training.batches import check_enough
 from dualcontrast.training.loop import Checkpointing
+
+logger = logging.getLogger(__name__)
+
+# Whole trainings take thousands: 3,525 for `default` on MNIST.
+FEW_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -344,7 +351,20 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     run = RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)
     if options.skip_bad:
         write_skipped(run.path / SKIPPED, source.skipped)
+    _warn_of_few_steps(model, len(split.train))
     return run
+
+
+def _warn_of_few_steps(model: Model, images: int) -> None:
+    """Say so where a training is over before it has begun: with few images in large batches."""
+    recipe = model.recipe
+    steps = recipe.epochs * math.ceil(images / recipe.batch_size)
+    if steps < FEW_STEPS:
+        smaller = "--preset short" if "short" in model.method_class.presets else "a smaller --batch-size"
+        logger.info(
+            f"{recipe.epochs} epochs of {images:,} images in batches of {recipe.batch_size} are only {steps} "
+            f"steps of training; more --epochs or {smaller} will most likely do better"
+        )
 
 
 def _continue(
