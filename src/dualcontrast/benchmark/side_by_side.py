@@ -67,7 +67,7 @@ def transfer_grids_figure(runs: Sequence[tuple[str, RunFolder]], device: str = "
         axes.set_axis_on()
         show_sheet(axes, sheet)
         axes.set_title(title, fontsize=NORMAL, color=INK)
-    figure.supxlabel("top row: content of …; left column: transformation of …", fontsize=SMALL, color=INK)
+    figure.supxlabel("content from the top row,\ntransformation from the left column", fontsize=SMALL, color=INK)
     return figure
 
 
