@@ -67,7 +67,8 @@ def transfer_grids_figure(runs: Sequence[tuple[str, RunFolder]], device: str = "
         axes.set_axis_on()
         show_sheet(axes, sheet)
         axes.set_title(title, fontsize=NORMAL, color=INK)
-    figure.supxlabel("content from the top row,\ntransformation from the left column", fontsize=SMALL, color=INK)
+    caption = "content from the top row,\ntransformation from the left column"
+    figure.supxlabel(caption, fontsize=SMALL, color=INK)
     return figure
 
 
