@@ -174,13 +174,11 @@ def fill(cell: Cell, output: Path, options: CellOptions, device: str) -> None:
 
 def _write_maps(run: Any, cell: Cell, path: Path) -> None:
     """Place the content codes of held-out images by t-SNE and UMAP, with the label that colours them."""
-    from dualcontrast.figures.embeddings import MOST_POINTS, embed_both_ways
-    from dualcontrast.figures.run_figures import discrete_values, shown_ids
-    from dualcontrast.random_streams import numpy_stream
+    from dualcontrast.figures.embeddings import embed_both_ways
+    from dualcontrast.figures.run_figures import discrete_values, mapped_ids, shown_ids
 
-    ids = shown_ids(run.split)
-    chosen = np.sort(numpy_stream(0, "figures", "embeddings").permutation(len(ids))[:MOST_POINTS])
-    codes = run.codes.select(ids[chosen])
+    # The same images for every method and seed.
+    codes = run.codes.select(mapped_ids(shown_ids(run.split), 0))
     labels = discrete_values(run.open_source().labels, codes.ids)
     places = embed_both_ways(codes.content, cell.seed)
     arrays = {"labels": np.zeros(len(codes)) if labels is None else labels, **places}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from dualcontrast.evaluation.inference import read_prepared
 from dualcontrast.figures import transfer_grid
 from dualcontrast.figures.embeddings import Colouring, scatter
-from dualcontrast.figures.run_figures import discrete_values, shown_ids
+from dualcontrast.figures.run_figures import example_ids, shown_ids
 from dualcontrast.figures.style import (
     GRID,
     INK,
@@ -22,7 +22,6 @@ from dualcontrast.figures.style import (
     new_figure,
     show_sheet,
 )
-from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import RunFolder
 
 GRID_IMAGES = 8
@@ -48,11 +47,9 @@ def transfer_grids_figure(runs: Sequence[tuple[str, RunFolder]], device: str = "
     for title, run in runs:
         method = run.load_method(device)
         if method.generative:
-            source, ids = run.open_source(), shown_ids(run.split)
-            rng = numpy_stream(0, "figures", "examples")
-            values = discrete_values(source.labels, ids)
-            chosen = transfer_grid.choose_examples(values, GRID_IMAGES, len(ids), rng)
-            images = read_prepared(source, run.preparation, ids[chosen])
+            source = run.open_source()
+            ids = example_ids(shown_ids(run.split), source.labels, GRID_IMAGES, 0)
+            images = read_prepared(source, run.preparation, ids)
             grid = transfer_grid.transfer_images(method, images)
             sheets.append((title, grid_sheet(images.numpy(), grid.numpy())))
     if not sheets:

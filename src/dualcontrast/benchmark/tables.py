@@ -159,9 +159,7 @@ def as_markdown(lines: Sequence[Line], how: Sequence[str]) -> str:
         How the table was made, a bullet each.
     """
     parts = ["# Table 1", "", "D_score of the content labels, in brackets as published.", ""]
-    datasets = list(dict.fromkeys(line.dataset.name for line in lines))
-    rows = list(dict.fromkeys(line.row for line in lines))
-    place = {(line.row, line.dataset.name): line for line in lines}
+    rows, datasets, place = _as_grid(lines)
     heads = [f"{name}: {heading}" for name in datasets for _, heading, _ in D_SCORES[:2]]
     table = []
     for row in rows:
@@ -201,6 +199,15 @@ def as_markdown(lines: Sequence[Line], how: Sequence[str]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _as_grid(lines: Sequence[Line]) -> tuple[list[Row], list[str], dict[tuple[Row, str], Line]]:
+    """Return rows and names of data sets in their order, and the line of each pair."""
+    return (
+        list(dict.fromkeys(line.row for line in lines)),
+        list(dict.fromkeys(line.dataset.name for line in lines)),
+        {(line.row, line.dataset.name): line for line in lines},
+    )
+
+
 def _settings_of(line: Line) -> list[str]:
     record = line.records[0]
     recipe = record["recipe"]
@@ -230,9 +237,7 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
 
 def as_latex(lines: Sequence[Line]) -> str:
     """Write the paper's table for `booktabs`: ours, and the published value beside it."""
-    datasets = list(dict.fromkeys(line.dataset.name for line in lines))
-    rows = list(dict.fromkeys(line.row for line in lines))
-    place = {(line.row, line.dataset.name): line for line in lines}
+    rows, datasets, place = _as_grid(lines)
     columns = "l" + "rrrr" * len(datasets)
     first = " & ".join(rf"\multicolumn{{4}}{{c}}{{{_escape(name)}}}" for name in datasets)
     second = " & ".join([r"$D(c|c)\uparrow$ & published & $D(c|z)\downarrow$ & published"] * len(datasets))

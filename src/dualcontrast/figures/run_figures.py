@@ -81,12 +81,10 @@ def make_figures(
     figures: list[RunFigure] = []
     method = run.load_method(device)
     if method.generative:
-        rng = numpy_stream(seed, "figures", "examples")
-        values = discrete_values(labels, shown)
-        chosen = transfer_grid.choose_examples(values, GRID_IMAGES, len(shown), rng)
-        figures += _decoded_figures(run, source, method, shown[chosen], folder)
+        examples = example_ids(shown, labels, GRID_IMAGES, seed)
+        figures += _decoded_figures(run, source, method, examples, folder)
         if len(run.preparation.image_shape) == 4:
-            figures += _volume_figures(run, source, method, shown[chosen], labels, seed, folder)
+            figures += _volume_figures(run, source, method, examples, labels, seed, folder)
     figures += _embedding_figures(run, shown, labels, seed, folder)
     if run.metrics:
         path = save_figure(loss_curves.loss_figure(run.metrics), folder / "losses.png")
@@ -135,10 +133,7 @@ def write_transfer_grid(
         raise SettingError(f"the method {method.name} has no decoder, so it cannot transfer; use another run")
     source = run.open_source()
     if ids is None:
-        shown = shown_ids(run.split)
-        rng = numpy_stream(seed, "figures", "examples")
-        chosen = transfer_grid.choose_examples(discrete_values(source.labels, shown), count, len(shown), rng)
-        particles = shown[chosen]
+        particles = example_ids(shown_ids(run.split), source.labels, count, seed)
     else:
         particles = np.array(ids, dtype=str)
     images = read_prepared(source, run.preparation, particles)
@@ -151,6 +146,17 @@ def shown_ids(split: Split) -> np.ndarray:
     if len(split.test) >= GRID_IMAGES:
         return split.test
     return np.concatenate((split.train, split.test))
+
+
+def example_ids(ids: np.ndarray, labels: LabelTable | None, count: int, seed: int) -> np.ndarray:
+    """Choose particles for a transfer grid, of different classes where labels are known."""
+    rng = numpy_stream(seed, "figures", "examples")
+    return ids[transfer_grid.choose_examples(discrete_values(labels, ids), count, len(ids), rng)]
+
+
+def mapped_ids(ids: np.ndarray, seed: int) -> np.ndarray:
+    """Choose particles for t-SNE and UMAP: as many as take seconds."""
+    return ids[np.sort(numpy_stream(seed, "figures", "embeddings").permutation(len(ids))[:MOST_POINTS])]
 
 
 def discrete_values(labels: LabelTable | None, ids: np.ndarray) -> np.ndarray | None:
@@ -256,8 +262,7 @@ def _volume_figures(
 def _embedding_figures(
     run: RunFolder, ids: np.ndarray, labels: LabelTable | None, seed: int, folder: Path
 ) -> list[RunFigure]:
-    chosen = np.sort(numpy_stream(seed, "figures", "embeddings").permutation(len(ids))[:MOST_POINTS])
-    ids = ids[chosen]
+    ids = mapped_ids(ids, seed)
     codes = run.codes.select(ids)
     places = {code: embed_both_ways(getattr(codes, code), seed) for code in ("content", "transformation")}
     figures = []
