@@ -294,6 +294,25 @@ class Model:
             )
         )
 
+    def transformation_parameters(self, codes: Codes) -> dict[str, np.ndarray]:
+        """Say what transformation codes mean, where the method gives them a meaning.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray, shape (N,) or (N, k)
+            By name with its unit, for example `angle_deg` or `shift_x_px`; empty for an implicit code.
+
+        Raises
+        ------
+        RunError
+            Before `fit`.
+        """
+        network, _ = self._trained()
+        transformation = torch.as_tensor(codes.transformation, device=_device_of(network))
+        with torch.inference_mode():
+            named = network.transformation_parameters(transformation)
+        return {name: _to_numpy(values) for name, values in named.items()}
+
     def transform(self, images: Images) -> np.ndarray:
         """Return both codes side by side, shape (N, content_dim + transformation_dim)."""
         codes = self.encode(images)
