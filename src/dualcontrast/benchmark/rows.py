@@ -133,7 +133,7 @@ def choose_rows(names: Sequence[str] | None) -> list[Row]:
     for name in dict.fromkeys(wanted):
         row = known.get(name) or Row(name, name)
         if row.method not in methods:
-            raise unknown_name(name, [*known, *methods], "method")
+            raise unknown_name(name, list(dict.fromkeys([*known, *methods])), "method")
         if row.preset not in methods[row.method].presets:
             raise unknown_name(row.preset, list(methods[row.method].presets), f"preset of {row.method}")
         rows.append(row)
