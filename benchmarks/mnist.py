@@ -33,7 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no independence term": {"weights": {"independence": 0}},
     "no rotation term": {"weights": {"rotation": 0}},
     "one negative an image (equation 3)": {"content_contrast": "pair"},
-    "each image from its own content": {"exchange_content": False},
+    "each image from its own content": {"exchange_share": 0.0},
     "positive pairs of z from one draw": {
         "positive_z_pair": "one_draw",
         "weights": {"con_c_exchanged": 0},

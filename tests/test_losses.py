@@ -100,6 +100,19 @@ def test_kernel_alignment_sees_a_faint_trace():
     assert_allclose(losses.kernel_alignment(c, faint), losses.kernel_alignment(c, strong), rtol=0.1)
 
 
+def test_whitened_kernel_alignment_sees_a_faint_trace_in_either_code():
+    c = torch.tensor(random_codes(400, 2))
+    z = torch.tensor(random_codes(400, 2, seed=1))
+    assert abs(losses.whitened_kernel_alignment(c, z).item()) < 0.03
+    strong = torch.cat((c[:, :1], z[:, :1]), dim=1)
+    faint = torch.cat((c[:, :1], c[:, :1] + 0.1 * z[:, :1]), dim=1)
+    assert losses.whitened_kernel_alignment(strong, z).item() > 0.2
+    assert_allclose(
+        losses.whitened_kernel_alignment(faint, z), losses.whitened_kernel_alignment(z, strong), rtol=0.1
+    )
+    assert losses.whitened_kernel_alignment(c, c).item() == pytest.approx(1)
+
+
 def test_whitened_codes_have_unit_covariance():
     codes = torch.tensor(random_codes(50, 4) @ random_codes(4, 4, seed=1) + 3)
     white = losses.whiten(codes, shrinkage=0)
@@ -109,7 +122,9 @@ def test_whitened_codes_have_unit_covariance():
     assert torch.isfinite(losses.whiten(torch.tensor(random_codes(4, 9)))).all()
 
 
-@pytest.mark.parametrize("name", ["cosine_distance", "cosine_similarity", "kernel_alignment"])
+@pytest.mark.parametrize(
+    "name", ["cosine_distance", "cosine_similarity", "kernel_alignment", "whitened_kernel_alignment"]
+)
 def test_gradients_numerically(name: str):
     a = torch.tensor(random_codes(6, 3), requires_grad=True)
     b = torch.tensor(random_codes(6, 3, seed=1), requires_grad=True)

@@ -128,13 +128,33 @@ def kernel_alignment(content: Tensor, transformation: Tensor, temperature: float
     with torch.autocast(transformation.device.type, enabled=False):
         directions = F.normalize(at_least_float32(content), dim=1)
         k = torch.exp((directions @ directions.T - 1) / temperature)
-        z = whiten(at_least_float32(transformation))
-        squares = z.square().sum(1)
-        distances = (squares[:, None] + squares[None] - 2 * z @ z.T).clamp_min(0)
-        gauss = torch.exp(-distances / (2 * z.shape[1]))
-        return unbiased_hsic(k, gauss) / torch.sqrt(
-            (unbiased_hsic(k, k) * unbiased_hsic(gauss, gauss)).clamp_min(1e-12)
-        )
+        return alignment(k, whitened_gaussian_kernel(transformation))
+
+
+def whitened_kernel_alignment(a: Tensor, b: Tensor) -> Tensor:
+    """`kernel_alignment` with the Gaussian kernel on both whitened codes; symmetric in them.
+
+    Parameters
+    ----------
+    a, b : Tensor, shapes (N, dim) and (N, other_dim)
+        N ≥ 4; row i of both belongs to image i.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        return alignment(whitened_gaussian_kernel(a), whitened_gaussian_kernel(b))
+
+
+def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
+    """exp(-‖u_i - u_j‖² / (2 dim)) of whitened codes u, shape (N, N)."""
+    codes = whiten(at_least_float32(codes))
+    squares = codes.square().sum(1)
+    distances = (squares[:, None] + squares[None] - 2 * codes @ codes.T).clamp_min(0)
+    return torch.exp(-distances / (2 * codes.shape[1]))
+
+
+def alignment(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+    """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) of two kernel matrices (N, N)."""
+    norm = (unbiased_hsic(k, k) * unbiased_hsic(l, l)).clamp_min(1e-12)
+    return unbiased_hsic(k, l) / torch.sqrt(norm)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

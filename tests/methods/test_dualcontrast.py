@@ -121,6 +121,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
 
 
 WITH_ROTATION = Preset(replace(DEFAULT.config, {"weights.rotation": 1.0}), DEFAULT.recipe)
+WITH_INDEPENDENT_C = Preset(replace(DEFAULT.config, {"weights.independence_c": 1.0}), DEFAULT.recipe)
 C_MEAN, Z_MEAN = "encoder.content_mean", "encoder.transformation_mean"
 DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layers"}
 
@@ -137,6 +138,7 @@ DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layer
         (DEFAULT, "con_c_exchanged", {"encoder.features", C_MEAN}),
         (WITH_ROTATION, "rotation", {"encoder.features", Z_MEAN, "angle_reader.0", "angle_reader.2"}),
         (DEFAULT, "independence", {"encoder.features", Z_MEAN}),
+        (WITH_INDEPENDENT_C, "independence_c", {"encoder.features", C_MEAN}),
     ],
 )
 def test_gradients_reach_exactly_the_weights_that_the_preset_says(preset, term, expected):
@@ -168,7 +170,7 @@ def test_reference_divides_contrast_by_the_length_of_the_code():
 
 def test_exchanged_content_is_that_of_the_other_view():
     """With a decoder that shows content alone, the reconstruction of x is made from its view's content."""
-    config = replace(DEFAULT.config, {"exchange_content": True})
+    config = replace(DEFAULT.config, {"exchange_share": 1.0})
     method, batch = method_of(config).eval(), images()
     views = random_view(batch, config.views, torch_stream(0, "step")).images
     seen = []
@@ -268,8 +270,20 @@ def test_content_of_a_volume_is_the_mean_over_its_quarter_turns():
         assert not torch.allclose(content.mean, single.content.mean, atol=1e-5)
 
 
+def test_the_share_of_exchanged_contents_is_as_set():
+    """Each image is drawn from its own content or from that of its other view, in the share asked for."""
+    config = replace(DEFAULT.config, {"exchange_share": 0.25})
+    method = method_of(config)
+    means = torch.arange(4000.0)[:, None].expand(-1, config.content_dim)
+    content = Posterior(means, torch.full_like(means, -80.0))
+    drawn = method._content_to_draw_from(content, 4000, torch_stream(0, "step"))
+    exchanged = (drawn - means).abs().mean(dim=1)
+    assert set(exchanged.round().tolist()) == {0.0, 2000.0}
+    assert abs((exchanged > 1).float().mean().item() - 0.25) < 0.03
+
+
 def test_the_first_image_alone_is_drawn_from_the_content_of_the_second():
-    """`exchange_content` without `reconstruct_views`: x from c of its view and z of its own."""
+    """`exchange_share: 1` without `reconstruct_views`: x from c of its view and z of its own."""
     config = replace(DEFAULT.config, {"reconstruct_views": False})
     method, batch = method_of(config).eval(), images()
     views = random_view(batch, config.views, torch_stream(0, "step")).images

@@ -9,7 +9,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses
-from dualcontrast.methods.base import Batch, CodeSize, Encoding, Method, Phase, Preset, Recipe, Weight
+from dualcontrast.methods.base import (
+    Batch,
+    CodeSize,
+    Encoding,
+    Method,
+    Phase,
+    Posterior,
+    Preset,
+    Recipe,
+    Weight,
+)
 from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, TwoCodeEncoder
 from dualcontrast.views import ViewConfig, as_a_view, quarter_turns, view_pair
 from dualcontrast.wedge import apply_wedge
@@ -33,6 +43,7 @@ class Weights:
     con_c_exchanged: Weight = 0.0
     con_c_clusters: Weight = 0.0
     independence: Weight = 0.0
+    independence_c: Weight = 0.0
     rotation: Weight = 0.0
 
 
@@ -49,8 +60,9 @@ class DualContrastConfig:
     weights : Weights
         Of the terms of the loss. Beside the paper's: `con_c_exchanged`, the content of decoded exchanges;
         `con_c_clusters`, minus the mutual information of the clusters that an image and its view fall into;
-        `independence`, the kernel alignment of c and z; `rotation`, the error of predicting the known angle
-        between an image and its view from their two z.
+        `independence` and `independence_c`, the kernel alignment of c and z, of which the first moves z away
+        from what c knows, and the second c from what z knows; `rotation`, the error of predicting the known
+        angle between an image and its view from their two z.
     width : int
         Multiplies the channels of the paper's encoder.
     layer_normalisation : {'paper', 'batch'}
@@ -72,8 +84,9 @@ class DualContrastConfig:
         The content code of a volume is the mean of those of its 24 quarter turns, once the training is done.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
-    exchange_content : bool
-        Reconstruct each image from the content of its other view.
+    exchange_share : float
+        Share of the images that are reconstructed from the content of their other view instead of their own,
+        drawn anew in each step.
     content_contrast : {'pair', 'batch'}
         `pair`: equation 3. `batch`: every other image of the batch is a negative (InfoNCE).
     temperature : float
@@ -104,7 +117,7 @@ class DualContrastConfig:
     cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
     average_turns: bool = False
     reconstruct_views: bool = False
-    exchange_content: bool = False
+    exchange_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     content_contrast: Literal["pair", "batch"] = "pair"
     temperature: Annotated[float, Field(gt=0)] = 0.2
     positive_z_pair: Literal["two_draws", "one_draw", "exchange"] = "two_draws"
@@ -153,7 +166,7 @@ DEFAULT = Preset(
         ),
         width=2,
         reconstruct_views=True,
-        exchange_content=True,
+        exchange_share=1.0,
         content_contrast="batch",
         positive_z_pair="exchange",
         positive_z_trains="encoder",
@@ -187,7 +200,7 @@ SUBTOMOGRAM = Preset(
         centre_codes=True,
         decoder="convolutional",
         average_turns=True,
-        exchange_content=True,
+        exchange_share=1.0,
         content_contrast="batch",
         temperature=0.5,
         positive_z_pair="exchange",
@@ -315,6 +328,8 @@ class DualContrastMethod(Method):
         # Dependence cannot be estimated from fewer than four images.
         if weights.independence and count >= 4:
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
+        if weights.independence_c and count >= 4:
+            terms["independence_c"] = losses.whitened_kernel_alignment(c, z.detach())
         if self.angle_reader is not None:
             read = self.angle_reader(torch.cat((z, z_view), dim=1))
             known = second.angles.reshape(count, -1) / self.config.views.max_angle
@@ -330,15 +345,12 @@ class DualContrastMethod(Method):
         draw whole particles.
         """
         drawn = len(both) if self.config.reconstruct_views else len(both) // 2
-        if self.config.exchange_content:
-            c = encoding.content.sample(generator).roll(len(both) // 2, dims=0)[:drawn]
-        else:
-            c = encoding.content.first(drawn).sample(generator)
+        c = self._content_to_draw_from(encoding.content, drawn, generator)
         both, encoding = both[:drawn], Encoding(*(code.first(drawn) for code in encoding))
         z = encoding.transformation.sample(generator)
         pixels = both[0].numel()
         # The authors add the losses of the image and of its view, where a mean over both halves them.
-        passes = 2 if self.config.reconstruct_views and not self.config.exchange_content else 1
+        passes = 2 if self.config.reconstruct_views and not self.config.exchange_share else 1
         error = self.decode(c, z) - both
         if measured is not None:
             error = apply_wedge(error, measured[: len(error)])
@@ -347,6 +359,18 @@ class DualContrastMethod(Method):
             "kl_content": passes * losses.kl_to_standard_normal(encoding.content) / pixels,
             "kl_transformation": passes * losses.kl_to_standard_normal(encoding.transformation) / pixels,
         }
+
+    def _content_to_draw_from(self, content: Posterior, drawn: int, generator: torch.Generator) -> Tensor:
+        """Sample the contents that the first `drawn` images are reconstructed from; see `exchange_share`."""
+        share = self.config.exchange_share
+        if share == 0:
+            return content.first(drawn).sample(generator)
+        own = content.sample(generator)
+        others = own.roll(len(own) // 2, dims=0)[:drawn]
+        if share == 1:
+            return others
+        exchanged = torch.rand((drawn, 1), generator=generator, device=own.device) < share
+        return torch.where(exchanged, others, own[:drawn])
 
     def _decoded_pairs(self, c: Tensor, z: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """L_dist of positive pairs w.r.t. transformation, which only the decoder can make (section 3.5)."""
