@@ -1,6 +1,8 @@
 """Encoders and decoders, sized from the image's shape."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -81,6 +83,24 @@ def _normalisation(kind: Normalisation, channels: int, dimension: int) -> list[n
     if kind == "batch":
         return [nn.BatchNorm2d(channels) if dimension == 2 else nn.BatchNorm3d(channels)]
     return []
+
+
+@contextmanager
+def running_statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Leave the running mean and variance of every batch normalisation as they are.
+
+    Those are what new images are normalised with. A training that also passes other images through a network,
+    such as decoded ones, would mix their statistics in.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def feature_count(encoder: nn.Module, image_shape: tuple[int, ...]) -> int:

@@ -270,6 +270,20 @@ def test_content_of_a_volume_is_the_mean_over_its_quarter_turns():
         assert not torch.allclose(content.mean, single.content.mean, atol=1e-5)
 
 
+def test_decoded_images_leave_the_running_statistics_alone():
+    """Images are encoded with the statistics of images, not with those of what the decoder drew."""
+    config = replace(DEFAULT.config, {"layer_normalisation": "batch", "centre_codes": True})
+    without = replace(config, {"weights.con_z_positive": 0.0, "weights.con_c_exchanged": 0.0})
+    after = []
+    for each in (config, without):
+        method = method_of(each).train()
+        method.losses(Batch(images()), torch_stream(0, "step"), "all", 0.0)
+        after.append({k: v for k, v in method.state_dict().items() if "running" in k})
+    assert len(after[0]) > 4
+    for name, value in after[0].items():
+        assert torch.equal(value, after[1][name]), name
+
+
 def test_the_share_of_exchanged_contents_is_as_set():
     """Each image is drawn from its own content or from that of its other view, in the share asked for."""
     config = replace(DEFAULT.config, {"exchange_share": 0.25})

@@ -16,17 +16,27 @@ EXAMPLES = """**Examples**
 """
 STARMEN = 4_000
 
-# What `default` needs for starmen: their build is thickness, so a view must not scale or shear it, and warps
-# must be wide enough to move whole limbs without making them thicker; thin limbs need more weight on the
-# reconstruction; few images need small batches for enough steps, and codes that are apart from the first.
+# What `default` needs for starmen: their build is thickness, so a view must not scale or shear it. Limbs move
+# further than a warp can move them without making them thicker, so c has to be kept from what z knows
+# (`independence_c`), and the decoder to draw the build from c, which for most images must be their own.
+# Thin limbs need more weight on the reconstruction; few images need small batches for enough steps, and codes
+# that are apart from the first.
 STARMEN_SETTINGS: dict[str, Any] = {
     "epochs": 18,
     "batch_size": 64,
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "width": 1,
     "centre_codes": True,
-    "views": {"scale": 0.0, "shear": 0.0, "shift": 0.05, "elastic": 0.15, "elastic_nodes": 2},
-    "weights": {"reconstruction": 30.0, "kl_content": 0.01, "kl_transformation": 0.01, "independence": 0.5},
+    "exchange_share": 0.4,
+    "views": {"scale": 0.0, "shear": 0.0, "shift": 0.05, "elastic": 0.1, "elastic_nodes": 2},
+    "weights": {
+        "reconstruction": 30.0,
+        "kl_content": 0.01,
+        "kl_transformation": 0.01,
+        "con_c_exchanged": 1.0,
+        "independence": 1.0,
+        "independence_c": 2.0,
+    },
 }
 
 # A box of 16 voxels has an eighth of the voxels of the usual 32, which is what makes it a demo of minutes;

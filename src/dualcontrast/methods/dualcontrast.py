@@ -20,7 +20,12 @@ from dualcontrast.methods.base import (
     Recipe,
     Weight,
 )
-from dualcontrast.networks import ConvolutionalDecoder, FullyConnectedDecoder, TwoCodeEncoder
+from dualcontrast.networks import (
+    ConvolutionalDecoder,
+    FullyConnectedDecoder,
+    TwoCodeEncoder,
+    running_statistics_kept,
+)
 from dualcontrast.views import ViewConfig, as_a_view, quarter_turns, view_pair
 from dualcontrast.wedge import apply_wedge
 
@@ -379,7 +384,7 @@ class DualContrastMethod(Method):
         count = min(len(c), max(2, round(len(c) * self.config.positive_z_share)))
         if self.config.positive_z_pair == "exchange":
             kept, moved = c[:count].detach(), z[partners[:count]].detach()
-            encoding = self.encoder(self._decode_pairs(kept, moved))
+            encoding = self._encode_decoded(self._decode_pairs(kept, moved))
             return {
                 "con_z_positive": losses.signed_cosine_distance(encoding.transformation.mean, moved),
                 "con_c_exchanged": losses.signed_cosine_distance(encoding.content.mean, kept),
@@ -390,8 +395,12 @@ class DualContrastMethod(Method):
         if self.config.positive_z_pair == "two_draws":
             second = torch.randn(shape, generator=generator, device=c.device)
         decoded = self._decode_pairs(torch.cat((c[:count], c[partners[:count]])), torch.cat((first, second)))
-        z_first, z_second = self.encoder(decoded).transformation.mean.split(count)
+        z_first, z_second = self._encode_decoded(decoded).transformation.mean.split(count)
         return {"con_z_positive": losses.cosine_distance(z_first, z_second)}
+
+    def _encode_decoded(self, decoded: Tensor) -> Encoding:
+        with running_statistics_kept(self.encoder):
+            return self.encoder(decoded)
 
     def _decode_pairs(self, content: Tensor, transformation: Tensor) -> Tensor:
         if self.config.positive_z_trains == "all":
