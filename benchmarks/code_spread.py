@@ -1,4 +1,4 @@
-"""How parallel codes are in the first steps of a training on MNIST: the table in docs/method.md.
+"""How parallel codes are in the first steps of a training on MNIST: mean cosine of two images' codes.
 
 python benchmarks/code_spread.py
 """
