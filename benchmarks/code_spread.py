@@ -10,7 +10,7 @@ import torch
 
 from dualcontrast import Model, open_source
 
-STEPS = (20, 100, 300)
+STEPS = (20, 100, 200)
 IMAGES = 500
 SETTINGS: dict[str, dict[str, Any]] = {
     "`paper`": {"preset": "paper"},

@@ -21,8 +21,6 @@ from dualcontrast.simulate.subtomograms import simulate
 
 IDENTITIES = {"nucleosome": "1kx5", "spike": "6vxx", "shell": "4yvs"}
 CONFORMATIONS = 6
-# At 5 µm defocus the first zero of the CTF lies at 31 Å; what is finer is mostly noise.
-PREPARATION: dict[str, Any] = {"box": 24, "lowpass": 38.0}
 
 SIMULATIONS: dict[str, dict[str, Any]] = {
     "snr-0.1": {"snr": 0.1},
@@ -110,7 +108,6 @@ def main() -> None:
                 changes=changes,
                 device=arguments.device,
                 resume=True,
-                **PREPARATION,
             )
         print(row_of(name, RunFolder.open(output)), flush=True)
 

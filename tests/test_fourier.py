@@ -5,7 +5,14 @@ import pytest
 import scipy.signal
 import torch
 
-from dualcontrast.fourier import crop_matrix, crop_wedges, fourier_crop, low_pass, low_pass_weights
+from dualcontrast.fourier import (
+    crop_matrix,
+    crop_wedges,
+    fourier_crop,
+    fourier_pad,
+    low_pass,
+    low_pass_weights,
+)
 
 # Waves that a box of 9 voxels holds: cycles a box along z, y, x, amplitude, phase.
 WAVES = ((0, 0, 0, 0.7, 0.0), (1, 2, -3, 1.0, 0.4), (4, -1, 2, 0.5, 1.1), (-2, 4, 4, 0.3, -2.0))
@@ -25,6 +32,13 @@ def test_a_band_limited_volume_is_the_same_function_on_the_coarse_grid(box, smal
     cropped = fourier_crop(waves(box), smaller)
     assert cropped.shape == (1, 1, smaller, smaller, smaller)
     torch.testing.assert_close(cropped, waves(smaller), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("box", "smaller"), SIZES)
+def test_a_volume_is_the_same_function_on_a_finer_grid(box, smaller):
+    padded = fourier_pad(waves(smaller), box)
+    assert padded.shape == (1, 1, box, box, box)
+    torch.testing.assert_close(padded, waves(box), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(("length", "shorter"), SIZES)

@@ -91,6 +91,15 @@ def test_kernel_alignment_is_zero_for_independent_codes_and_large_for_dependent_
     assert losses.kernel_alignment(c, c[:, :3] + 0.1 * independent).item() > 0.3
 
 
+@pytest.mark.parametrize("count", [4, 5, 8])
+def test_kernel_alignment_of_a_few_images_stays_bounded(count):
+    """The unbiased estimate of HSIC(K, K) may come out as 0 there, by which nothing may be divided."""
+    generator = torch.Generator().manual_seed(0)
+    draws = [torch.randn(2, count, 10, generator=generator) for _ in range(300)]
+    values = torch.stack([losses.kernel_alignment(c, z) for c, z in draws])
+    assert values.abs().max() < 5
+
+
 def test_kernel_alignment_sees_a_faint_trace():
     """Codes are whitened, so neither scale nor correlation hides a dependent direction."""
     c = torch.tensor(random_codes(400, 5))

@@ -57,6 +57,28 @@ def fourier_crop(volumes: Tensor, box: int) -> Tensor:
     return volumes.contiguous()
 
 
+def fourier_pad(volumes: Tensor, box: int) -> Tensor:
+    """Bring volumes to a finer grid that holds the same frequencies: the way back from `fourier_crop`.
+
+    Parameters
+    ----------
+    volumes : Tensor, shape (n, C, *spatial)
+        Two or three spatial axes of at most `box` samples each.
+    box : int
+        Samples along every spatial axis afterwards.
+
+    Returns
+    -------
+    Tensor, shape (n, C, box, box[, box])
+        The same intensities; the centre, sample `n // 2`, stays the centre.
+    """
+    for axis in range(2, volumes.ndim):
+        shorter = volumes.shape[axis]
+        matrix = crop_matrix(box, shorter).to(volumes) * (box / shorter)
+        volumes = (volumes.movedim(axis, -1) @ matrix).movedim(-1, axis)
+    return volumes.contiguous()
+
+
 def crop_wedges(wedges: Tensor, width: int, box: int) -> Tensor:
     """Keep the Fourier weights of the frequencies that `fourier_crop` keeps.
 

@@ -153,8 +153,15 @@ def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
 
 def alignment(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
     """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) of two kernel matrices (N, N)."""
-    norm = (unbiased_hsic(k, k) * unbiased_hsic(l, l)).clamp_min(1e-12)
+    norm = (_own_hsic(k) * _own_hsic(l)).clamp_min(1e-12)
     return unbiased_hsic(k, l) / torch.sqrt(norm)
+
+
+def _own_hsic(k: Tensor) -> Tensor:
+    """HSIC(K, K), at least a tenth of the biased estimate: of a few images the unbiased one may be 0."""
+    centred = k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
+    biased = centred.square().sum() / (len(k) - 1) ** 2
+    return torch.maximum(unbiased_hsic(k, k), 0.1 * biased)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

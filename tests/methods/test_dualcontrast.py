@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualcontrast import losses
+from dualcontrast.harmonic_networks import HarmonicEncoder
 from dualcontrast.methods.base import Batch, Posterior, Preset
 from dualcontrast.methods.dualcontrast import (
     DEFAULT,
@@ -21,7 +22,7 @@ from dualcontrast.methods.dualcontrast import (
 from dualcontrast.random_streams import torch_stream
 from dualcontrast.settings import replace
 from dualcontrast.training.engine import build_method
-from dualcontrast.views import random_view
+from dualcontrast.views import as_a_view, random_view
 from dualcontrast.wedge import tilt_wedge
 
 SHAPE = (1, 16, 16)
@@ -268,6 +269,47 @@ def test_content_of_a_volume_is_the_mean_over_its_quarter_turns():
         single = method.encoder(volumes)
         assert torch.equal(transformation.mean, single.transformation.mean)
         assert not torch.allclose(content.mean, single.content.mean, atol=1e-5)
+
+
+def subtomogram_method() -> DualContrastMethod:
+    config = DualContrastMethod.presets["subtomogram"].config
+    method = build_method(DualContrastMethod, config, (1, 16, 16, 16), False, seed=0)
+    assert isinstance(method, DualContrastMethod)
+    return method
+
+
+def test_content_of_a_subtomogram_does_not_know_how_it_lies():
+    volumes = torch.randn(6, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    method = subtomogram_method().eval()
+    with torch.no_grad():
+        content, transformation = method.encode(volumes)
+        turned = method.encode(torch.rot90(volumes, 1, (2, 4)))
+
+    def moved(code: torch.Tensor, code_of_turned: torch.Tensor) -> float:
+        return ((code - code_of_turned).square().mean() / code.var(dim=0).mean()).sqrt().item()
+
+    # The soft mask is half a voxel off the middle about which views are turned.
+    assert moved(content.mean, turned.content.mean) < 0.05
+    assert moved(transformation.mean, turned.transformation.mean) > 0.5
+
+
+def test_invariants_of_untouched_volumes_are_normalised_by_their_own_mean():
+    """Views have half the signal: their mean power is not that of the volumes that are encoded later."""
+    volumes = torch.randn(32, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    volumes[:, :, 5:11, 5:11, 5:11] += 2.0
+    method = subtomogram_method().train()
+    method.losses(Batch(volumes), torch_stream(0, "step"), "all", 0.0)
+    encoder = method.encoder
+    assert isinstance(encoder, HarmonicEncoder)
+    harmonics = encoder.harmonics
+    untouched = harmonics.invariants(harmonics.coefficients(as_a_view(volumes, method.config.views))).mean(0)
+    # After one batch a running mean is a tenth of that batch's.
+    assert encoder.normalise_untouched.running_mean is not None
+    assert torch.allclose(encoder.normalise_untouched.running_mean, untouched / 10, atol=1e-3)
+    views = encoder.normalise_views.running_mean
+    # f_000 adds up and halves to 1 / √2, as the sum of both copies of a particle is split.
+    assert views is not None
+    assert (views[0] / (untouched[0] / 10)).item() == pytest.approx(math.sqrt(0.5), rel=0.1)
 
 
 def test_decoded_images_leave_the_running_statistics_alone():

@@ -9,6 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses
+from dualcontrast.ball_harmonics import BallHarmonics
+from dualcontrast.harmonic_networks import HarmonicDecoder, HarmonicEncoder
 from dualcontrast.methods.base import (
     Batch,
     CodeSize,
@@ -76,9 +78,14 @@ class DualContrastConfig:
     centre_codes : bool
         Centre both codes over the batch and scale them to unit variance. Without it all codes start nearly
         parallel, where |cos| has no gradient.
-    decoder : {'paper', 'convolutional'}
+    encoder : {'paper', 'harmonic'}
+        `paper`: convolutions. `harmonic`: c of a volume is read from numbers that no rotation changes, and z
+        from ball harmonics; see `dualcontrast.harmonic_networks`. The settings `width`,
+        `layer_normalisation` and `centre_codes` are about `paper`; `harmonic` centres its codes.
+    decoder : {'paper', 'convolutional', 'harmonic'}
         `paper`: fully connected. `convolutional`: a coarse grid that is doubled, with a fraction of the
-        weights, for volumes and for computers without a GPU.
+        weights. `harmonic`: fully connected layers to the coefficients of ball harmonics of a volume, which
+        then are what the reconstruction compares.
     wedge_aware : bool
         Give turned subtomograms their own missing wedge again, and reconstruct only what was measured, where
         the wedges are known.
@@ -117,7 +124,8 @@ class DualContrastConfig:
     width: Annotated[int, Field(ge=1, le=16)] = 1
     layer_normalisation: Literal["paper", "batch"] = "paper"
     centre_codes: bool = False
-    decoder: Literal["paper", "convolutional"] = "paper"
+    encoder: Literal["paper", "harmonic"] = "paper"
+    decoder: Literal["paper", "convolutional", "harmonic"] = "paper"
     wedge_aware: bool = True
     cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
     average_turns: bool = False
@@ -189,8 +197,7 @@ SUBTOMOGRAM = Preset(
             max_angle=180.0, rotations="uniform", both=True, split_noise=True, mask=0.85, shift=0.05
         ),
         weights=Weights(
-            # Of a noisy volume hardly anything can be reconstructed, so what can must count.
-            reconstruction=50.0,
+            reconstruction=5.0,
             kl_content=0.05,
             kl_transformation=0.05,
             con_c_positive=0.5,
@@ -201,10 +208,8 @@ SUBTOMOGRAM = Preset(
             con_c_clusters=2.0,
             independence=2.0,
         ),
-        layer_normalisation="batch",
-        centre_codes=True,
-        decoder="convolutional",
-        average_turns=True,
+        encoder="harmonic",
+        decoder="harmonic",
         exchange_share=1.0,
         content_contrast="batch",
         temperature=0.5,
@@ -212,7 +217,7 @@ SUBTOMOGRAM = Preset(
         positive_z_trains="encoder",
         positive_z_share=0.25,
     ),
-    Recipe(epochs=60, batch_size=64, learning_rate=1e-3, schedule="one_cycle"),
+    Recipe(epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle"),
 )
 
 
@@ -236,16 +241,24 @@ class DualContrastMethod(Method):
     def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...], bounded: bool) -> None:
         super().__init__(config, image_shape, bounded)
         self.config, self.image_shape = config, tuple(image_shape)
-        self.encoder = TwoCodeEncoder(
-            config.content_dim,
-            config.transformation_dim,
-            self.image_shape,
-            config.layer_normalisation,
-            config.width,
-            config.centre_codes,
-        )
-        decoder = ConvolutionalDecoder if config.decoder == "convolutional" else FullyConnectedDecoder
-        self.decoder = decoder(config.content_dim, config.transformation_dim, self.image_shape, bounded)
+        sizes = (config.content_dim, config.transformation_dim)
+        self.harmonics: BallHarmonics | None = None
+        if "harmonic" in (config.encoder, config.decoder):
+            self.harmonics = BallHarmonics(self.image_shape, config.views.mask or 1.0)
+        if config.encoder == "harmonic":
+            assert self.harmonics is not None
+            self.encoder: nn.Module = HarmonicEncoder(*sizes, self.harmonics)
+        else:
+            self.encoder = TwoCodeEncoder(
+                *sizes, self.image_shape, config.layer_normalisation, config.width, config.centre_codes
+            )
+        if config.decoder == "harmonic":
+            assert self.harmonics is not None
+            self.decoder: nn.Module = HarmonicDecoder(*sizes, self.harmonics)
+        elif config.decoder == "convolutional":
+            self.decoder = ConvolutionalDecoder(*sizes, self.image_shape, bounded)
+        else:
+            self.decoder = FullyConnectedDecoder(*sizes, self.image_shape, bounded)
         self.angle_reader: nn.Module | None = None
         if config.weights.rotation:
             angles = 1 if len(self.image_shape) == 3 else 3
@@ -261,13 +274,18 @@ class DualContrastMethod(Method):
 
     def encode(self, images: Tensor) -> Encoding:
         """Infer both posteriors of a batch (N, C, *spatial)."""
-        views = self.config.views
-        encoding = self.encoder(as_a_view(images, views))
+        encoding = self._encode_untouched(images)
         if not self.config.average_turns or images.ndim != 5 or len(set(images.shape[2:])) > 1:
             return encoding
-        turns = [self.encoder(as_a_view(turned, views)).content for turned in quarter_turns(images)]
+        turns = [self._encode_untouched(turned).content for turned in quarter_turns(images)]
         mean = torch.stack([turn.mean for turn in turns]).mean(dim=0)
         return Encoding(encoding.content._replace(mean=mean), encoding.transformation)
+
+    def _encode_untouched(self, images: Tensor) -> Encoding:
+        images = as_a_view(images, self.config.views)
+        if isinstance(self.encoder, HarmonicEncoder):
+            return self.encoder(images, untouched=True)
+        return self.encoder(images)
 
     def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
         """Generate images (N, C, *spatial) from codes (N, content_dim) and (N, transformation_dim)."""
@@ -308,6 +326,8 @@ class DualContrastMethod(Method):
         if first.wedges is not None and second.wedges is not None:
             measured = torch.cat((first.wedges, second.wedges))
         encoding = self.encoder(both)
+        if isinstance(self.encoder, HarmonicEncoder):
+            self.encoder.observe_untouched(as_a_view(batch.images, self.config.views))
         c, c_view = encoding.content.mean.split(count)
         z, z_view = encoding.transformation.mean.split(count)
         terms = self._variational_terms(both, measured, encoding, generator)
@@ -344,7 +364,7 @@ class DualContrastMethod(Method):
     def _variational_terms(
         self, both: Tensor, measured: Tensor | None, encoding: Encoding, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Equation 2: reconstruction and the two KL terms, each a mean over images and pixels.
+        """Equation 2: reconstruction and the two KL terms, each a mean over images and pixels (coefficients).
 
         Where it is known which Fourier components were measured, only those are compared: the decoder may
         draw whole particles.
@@ -353,12 +373,15 @@ class DualContrastMethod(Method):
         c = self._content_to_draw_from(encoding.content, drawn, generator)
         both, encoding = both[:drawn], Encoding(*(code.first(drawn) for code in encoding))
         z = encoding.transformation.sample(generator)
-        pixels = both[0].numel()
         # The authors add the losses of the image and of its view, where a mean over both halves them.
         passes = 2 if self.config.reconstruct_views and not self.config.exchange_share else 1
         error = self.decode(c, z) - both
         if measured is not None:
             error = apply_wedge(error, measured[: len(error)])
+        if isinstance(self.decoder, HarmonicDecoder):
+            # What is outside the ball, or finer than the waves, cannot be drawn: it is noise to the decoder.
+            error = self.decoder.harmonics.coefficients(error)
+        pixels = error[0].numel()
         return {
             "reconstruction": passes * error.square().mean(),
             "kl_content": passes * losses.kl_to_standard_normal(encoding.content) / pixels,
