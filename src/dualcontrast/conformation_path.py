@@ -18,7 +18,7 @@ from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_animation, write_images
 from dualcontrast.figures.traversals import principal_axes, traverse
 from dualcontrast.files import write_text
-from dualcontrast.run_folder import TRAVERSALS, RunFolder
+from dualcontrast.run_folder import CODES, TRAVERSALS, RunFolder
 
 PATH_RECORD = "path.json"
 DEFAULT_STEPS, MOST_STEPS = 9, 200
@@ -206,6 +206,10 @@ def _fixed_codes(
     at_class: str | None,
 ) -> dict[str, np.ndarray]:
     if at is not None:
+        if at not in run.codes.ids:
+            raise RunError(
+                f"{run.path / CODES}: holds no particle '{at}' (--at); ids look like '{run.codes.ids[0]}'"
+            )
         codes = run.codes.select(np.array([at]))
         return {"content": codes.content[0], "transformation": codes.transformation[0]}
     if at_class is not None:

@@ -8,6 +8,7 @@ All changes of one view are composed into a single sampling grid, so an image is
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 import roma
@@ -290,7 +291,13 @@ def masked(images: Tensor, config: ViewConfig) -> Tensor:
     """Multiply volumes with the soft sphere of the settings; leave images, or all where there is none."""
     if not config.mask or images.ndim != 5:
         return images
-    return images * spherical_mask(images.shape[2:], config.mask * min(images.shape[2:])).to(images)
+    spatial = tuple(images.shape[2:])
+    return images * _mask(spatial, config.mask * min(spatial), images.device).to(images.dtype)
+
+
+@lru_cache(maxsize=8)
+def _mask(spatial: tuple[int, ...], diameter: float, device: torch.device) -> Tensor:
+    return spherical_mask(spatial, diameter).to(device)
 
 
 def view_pair(
@@ -372,16 +379,22 @@ def smoothed_as_views(images: Tensor) -> Tensor:
     Tensor
         Of the images' shape.
     """
-    spatial = images.shape[2:]
-    filters = torch.ones((), device=images.device)
-    for axis, length in enumerate(spatial):
-        last = axis == len(spatial) - 1
-        frequency = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(length, device=images.device)
-        kept = (1 - (1 - torch.cos(2 * math.pi * frequency)) / 3).sqrt()
-        filters = filters[..., None] * kept
+    spatial = tuple(images.shape[2:])
     axes = tuple(range(2, images.ndim))
     exact = images.to(torch.promote_types(images.dtype, torch.float32))
-    return torch.fft.irfftn(torch.fft.rfftn(exact, dim=axes) * filters, s=spatial, dim=axes).to(images.dtype)
+    smoothed = torch.fft.rfftn(exact, dim=axes) * _smoothing_filter(spatial, images.device)
+    return torch.fft.irfftn(smoothed, s=spatial, dim=axes).to(images.dtype)
+
+
+@lru_cache(maxsize=8)
+def _smoothing_filter(spatial: tuple[int, ...], device: torch.device) -> Tensor:
+    filters = torch.ones((), device=device)
+    for axis, length in enumerate(spatial):
+        last = axis == len(spatial) - 1
+        frequency = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(length, device=device)
+        kept = (1 - (1 - torch.cos(2 * math.pi * frequency)) / 3).sqrt()
+        filters = filters[..., None] * kept
+    return filters
 
 
 def quarter_turns(volumes: Tensor) -> Iterator[Tensor]:

@@ -258,6 +258,8 @@ def test_pictures_of_a_run_on_images(blob_run):
         # To the end and back, without showing either end twice.
         assert getattr(animation, "n_frames", 1) == 8
     assert not list(path.folder.glob("*.cxc"))
+    with pytest.raises(RunError, match=r"codes\.npz: holds no particle 'nobody' \(--at\); ids look like"):
+        traverse_run(blob_run, at="nobody")
 
 
 def test_a_run_that_was_only_trained_is_encoded(run, tmp_path):
