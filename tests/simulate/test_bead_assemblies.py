@@ -66,6 +66,22 @@ def test_the_first_identities_differ_from_each_other_in_every_opening():
             assert one.best_overlap(other, rotations)[0] < 0.93
 
 
+def test_sizes_and_openings_are_as_asked():
+    made = bead_assemblies(2, 3, beads=(40, 90), largest_opening=60, box=24, voxel_size=14.0)
+    assert [particle.name for particle in made] == ["open000", "open030", "open060"] * 2
+    for domains, count in zip(IDENTITIES, (40, 90), strict=False):
+        assert bead_positions(domains, 30.0, count=count).shape == (count, 3)
+    # Volume at half the brightest voxel grows with the beads.
+    small, large = ((particle.density > 0.5).sum() for particle in (made[0], made[3]))
+    assert large > 1.5 * small
+
+
+@pytest.mark.parametrize("wrong", [{"beads": (40,)}, {"beads": (4, 40)}, {"largest_opening": 170.0}])
+def test_wrong_sizes_and_openings_are_refused(wrong):
+    with pytest.raises(SettingError, match="should be"):
+        bead_assemblies(2, 3, **wrong)
+
+
 def test_the_density_is_the_sum_of_gaussians_in_z_y_x_order():
     made = bead_assemblies(1, 2, box=30, voxel_size=9.0, seed=4)[1]
     beads = bead_positions(IDENTITIES[0], 150.0, seed=4)

@@ -4,6 +4,8 @@ Each identity is two or three compact domains of Gaussian beads, side by side. T
 hinge on an edge that it shares with the first; how far it has opened is the conformation.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -19,11 +21,11 @@ _SHAKE = 0.12
 # Width of a bead, as the standard deviation of its Gaussian (Å): wide enough for neighbours to flow together.
 BEAD_WIDTH = 9.0
 
-# All identities have this many beads in total, about 250 kDa.
+# All identities have this many beads in total unless told otherwise, about 250 kDa.
 BEADS = 72
 
-# Least and largest opening of a hinge in degrees. Side by side is 0.
-OPENINGS = (0.0, 150.0)
+# Largest opening of a hinge in degrees. Side by side is 0.
+OPENING = 150.0
 
 # Relative half-axes of the domains along (x, y, z): x across to the partner, y up from the hinge, z along it.
 _DOMAINS = {
@@ -51,20 +53,27 @@ def bead_assemblies(
     identities: int = 3,
     conformations: int = 6,
     *,
+    beads: Sequence[int] | None = None,
+    largest_opening: float = OPENING,
     box: int = 32,
     voxel_size: float = 10.0,
     seed: int = 0,
 ) -> list[Conformation]:
     """Make bead assemblies of several identities, each in several conformations.
 
-    All identities have the same number of beads. They are 95 to 235 Å long.
+    With the same number of beads each, they are 95 to 235 Å long, and a hinge that opens widely changes the
+    shape more than another identity does.
 
     Parameters
     ----------
     identities : int
         At most 8.
     conformations : int
-        Of each identity, opened in equal steps from 0° to 150°.
+        Of each identity, opened in equal steps from 0° to the largest opening.
+    beads : sequence of int, optional
+        Number of beads of each identity; 72 unless given.
+    largest_opening : float
+        Of the hinge, in degrees, up to 150.
     box : int
         Voxels along each axis.
     voxel_size : float
@@ -86,22 +95,24 @@ def bead_assemblies(
         raise SettingError(f"identities: should be from 1 to {len(IDENTITIES)}, not {identities}")
     if not 1 <= conformations <= 50:
         raise SettingError(f"conformations: should be from 1 to 50, not {conformations}")
+    counts = [BEADS] * identities if beads is None else list(beads)
+    if len(counts) != identities or not all(12 <= count <= 500 for count in counts):
+        raise SettingError(f"beads: should be {identities} numbers from 12 to 500, not {counts}")
+    if not 0 <= largest_opening <= OPENING:
+        raise SettingError(f"largest opening: should be from 0 to {OPENING:g}°, not {largest_opening:g}")
     if not voxel_size > 0:
         raise SettingError(f"voxel size: should be above 0 Å, not {voxel_size:g}")
     made = []
-    for domains in IDENTITIES[:identities]:
+    for domains, count in zip(IDENTITIES, counts, strict=False):
         identity = "-".join(domains)
-        for opening in np.linspace(*OPENINGS, conformations):
-            beads = bead_positions(domains, float(opening), seed)
-            made.append(
-                Conformation(
-                    identity, f"open{opening:03.0f}", _draw(beads, box, voxel_size, identity), voxel_size
-                )
-            )
+        for opening in np.linspace(0, largest_opening, conformations):
+            positions = bead_positions(domains, float(opening), seed, count)
+            density = _draw(positions, box, voxel_size, identity)
+            made.append(Conformation(identity, f"open{opening:03.0f}", density, voxel_size))
     return made
 
 
-def bead_positions(domains: tuple[str, ...], opening: float, seed: int = 0) -> np.ndarray:
+def bead_positions(domains: tuple[str, ...], opening: float, seed: int = 0, count: int = BEADS) -> np.ndarray:
     """Place the beads of an assembly.
 
     A plane that stands on the hinge separates the first two domains. The second turns away from it, so that
@@ -115,17 +126,19 @@ def bead_positions(domains: tuple[str, ...], opening: float, seed: int = 0) -> n
         Of the hinge, in degrees.
     seed : int
         Of the irregular places of the beads.
+    count : int
+        Of the beads, shared out equally among the domains.
 
     Returns
     -------
-    numpy.ndarray, float64, shape (72, 3)
-        (x, y, z) in Å; the mean is 0.
+    numpy.ndarray, float64, shape (count, 3)
+        (x, y, z) in Å; the mean is 0. Fewer where the domains do not divide the count.
     """
     shake = numpy_stream(seed, "beads", *domains)
-    first = _domain(domains[0], BEADS // len(domains), shake)
+    first = _domain(domains[0], count // len(domains), shake)
     parts = [first]
     for shape, side, turn in zip(domains[1:], (1, -1), (-opening, 0.0), strict=False):
-        part = _domain(shape, BEADS // len(domains), shake) * (side, 1, 1)
+        part = _domain(shape, count // len(domains), shake) * (side, 1, 1)
         # Half a spacing between the hinge and the beads nearest to it on either side.
         hinge = side * ((side * first[:, 0]).max() + SPACING / 2)
         part[:, 0] += side * (SPACING / 2 - (side * part[:, 0]).min())
