@@ -22,7 +22,7 @@ from dualcontrast.fourier import fourier_crop, fourier_pad
 
 # Linear interpolation, by which volumes are turned, leaves little of what is finer.
 FINEST_WAVE = 3.0
-# More grow the arrays, and tell particles of up to thirty voxels apart no better.
+# Bounds on the size of the arrays.
 HIGHEST_DEGREE = 10
 LARGEST_BOX = 32
 
@@ -127,9 +127,17 @@ class BallHarmonics(nn.Module):
         flat = np.concatenate([degree.reshape(-1, len(inside)) for degree in harmonics])
         self.register_buffer("harmonics", torch.from_numpy(flat), persistent=False)
         self.waves = [degree.shape[0] for degree in harmonics]
+        # Each pair of waves once, as places in the powers of all degrees, flattened and joined.
+        pairs, start = [], 0
+        for waves in self.waves:
+            first, second = np.triu_indices(waves)
+            pairs.append(start + first * waves + second)
+            start += waves**2
+        self.register_buffer("pairs", torch.from_numpy(np.concatenate(pairs)), persistent=False)
 
     inside: Tensor
     harmonics: Tensor
+    pairs: Tensor
 
     @property
     def coefficient_count(self) -> int:
@@ -139,7 +147,7 @@ class BallHarmonics(nn.Module):
     @property
     def invariant_count(self) -> int:
         """Number of invariants of a volume."""
-        return self.channels * (self.waves[0] + sum(waves * (waves + 1) // 2 for waves in self.waves))
+        return self.channels * (self.waves[0] + len(self.pairs))
 
     def coefficients(self, volumes: Tensor) -> Tensor:
         """Return f_klm of volumes (N, C, D, H, W), shape (N, coefficient_count), in single precision."""
@@ -162,13 +170,11 @@ class BallHarmonics(nn.Module):
         """Return f_k00 and P_l(k, k') of coefficients (N, coefficient_count), shape (N, invariant_count)."""
         with torch.autocast(coefficients.device.type, enabled=False):
             coefficients = coefficients.float().unflatten(1, (self.channels, -1))
-            invariants = [coefficients[..., : self.waves[0]]]
-            start = 0
+            powers, start = [], 0
             for degree, waves in enumerate(self.waves):
                 orders = 2 * degree + 1
                 f = coefficients[..., start : start + waves * orders].unflatten(-1, (waves, orders))
-                power = f @ f.mT / math.sqrt(orders)
-                first, second = torch.triu_indices(waves, waves, device=power.device)
-                invariants.append(power[..., first, second])
+                powers.append((f @ f.mT / math.sqrt(orders)).flatten(-2))
                 start += waves * orders
-            return torch.cat(invariants, dim=-1).flatten(1)
+            mixed = torch.cat(powers, dim=-1)[..., self.pairs]
+            return torch.cat((coefficients[..., : self.waves[0]], mixed), dim=-1).flatten(1)

@@ -10,7 +10,9 @@ from torch import Tensor
 LOW_PASS_EDGE = 2.0
 
 
+# What is kept for later must be fit for training, even if encoding asks for it first.
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def crop_matrix(length: int, shorter: int) -> Tensor:
     """Map samples of one axis to fewer samples by leaving out high frequencies.
 
@@ -51,31 +53,21 @@ def fourier_crop(volumes: Tensor, box: int) -> Tensor:
     Tensor, shape (n, C, box, box[, box])
         The same intensities; the centre, sample `n // 2`, stays the centre.
     """
-    for axis in range(2, volumes.ndim):
-        matrix = crop_matrix(volumes.shape[axis], box).to(volumes)
-        volumes = (volumes.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
-    return volumes.contiguous()
+    return _along_axes(volumes, [crop_matrix(length, box) for length in volumes.shape[2:]])
 
 
 def fourier_pad(volumes: Tensor, box: int) -> Tensor:
-    """Bring volumes to a finer grid that holds the same frequencies: the way back from `fourier_crop`.
+    """Bring volumes to a finer grid with nothing at the new frequencies; undone by `fourier_crop`.
 
-    Parameters
-    ----------
-    volumes : Tensor, shape (n, C, *spatial)
-        Two or three spatial axes of at most `box` samples each.
-    box : int
-        Samples along every spatial axis afterwards.
-
-    Returns
-    -------
-    Tensor, shape (n, C, box, box[, box])
-        The same intensities; the centre, sample `n // 2`, stays the centre.
+    Parameters and result are as there, with axes of at most `box` samples before.
     """
-    for axis in range(2, volumes.ndim):
-        shorter = volumes.shape[axis]
-        matrix = crop_matrix(box, shorter).to(volumes) * (box / shorter)
-        volumes = (volumes.movedim(axis, -1) @ matrix).movedim(-1, axis)
+    return _along_axes(volumes, [crop_matrix(box, n).T * (box / n) for n in volumes.shape[2:]])
+
+
+def _along_axes(volumes: Tensor, matrices: list[Tensor]) -> Tensor:
+    """Multiply each spatial axis of volumes with a matrix of its own."""
+    for axis, matrix in enumerate(matrices, start=2):
+        volumes = (volumes.movedim(axis, -1) @ matrix.to(volumes).T).movedim(-1, axis)
     return volumes.contiguous()
 
 

@@ -295,7 +295,9 @@ def masked(images: Tensor, config: ViewConfig) -> Tensor:
     return images * _mask(spatial, config.mask * min(spatial), images.device).to(images.dtype)
 
 
+# What is kept for later must be fit for training, even if encoding asks for it first.
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _mask(spatial: tuple[int, ...], diameter: float, device: torch.device) -> Tensor:
     return spherical_mask(spatial, diameter).to(device)
 
@@ -387,6 +389,7 @@ def smoothed_as_views(images: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _smoothing_filter(spatial: tuple[int, ...], device: torch.device) -> Tensor:
     filters = torch.ones((), device=device)
     for axis, length in enumerate(spatial):

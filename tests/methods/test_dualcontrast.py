@@ -293,6 +293,20 @@ def test_content_of_a_subtomogram_does_not_know_how_it_lies():
     assert moved(transformation.mean, turned.transformation.mean) > 0.5
 
 
+def test_gradients_pass_where_something_was_encoded_before():
+    """Masks, filters and matrices that encoding has made and kept are fit for training too."""
+    shape = (1, 40, 40, 40)
+    config = DualContrastMethod.presets["subtomogram"].config
+    method = build_method(DualContrastMethod, config, shape, False, seed=0)
+    volumes = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.inference_mode():
+        codes = method.eval().encode(volumes)
+        method.decode(codes.content.mean, codes.transformation.mean)
+    volumes.requires_grad_()
+    method.encode(volumes).content.mean.sum().backward()
+    assert volumes.grad is not None and volumes.grad.abs().max() > 0
+
+
 def test_invariants_of_untouched_volumes_are_normalised_by_their_own_mean():
     """Views have half the signal: their mean power is not that of the volumes that are encoded later."""
     volumes = torch.randn(32, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,7 @@
 """DualContrast (Uddin & Xu), section 3 of the paper, and what `default` adds to it."""
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Annotated, Literal
 
 import torch
@@ -242,19 +243,20 @@ class DualContrastMethod(Method):
         super().__init__(config, image_shape, bounded)
         self.config, self.image_shape = config, tuple(image_shape)
         sizes = (config.content_dim, config.transformation_dim)
-        self.harmonics: BallHarmonics | None = None
-        if "harmonic" in (config.encoder, config.decoder):
-            self.harmonics = BallHarmonics(self.image_shape, config.views.mask or 1.0)
+
+        @cache
+        def harmonics() -> BallHarmonics:
+            # One for both networks: the arrays are large.
+            return BallHarmonics(self.image_shape, config.views.mask or 1.0)
+
         if config.encoder == "harmonic":
-            assert self.harmonics is not None
-            self.encoder: nn.Module = HarmonicEncoder(*sizes, self.harmonics)
+            self.encoder: nn.Module = HarmonicEncoder(*sizes, harmonics())
         else:
             self.encoder = TwoCodeEncoder(
                 *sizes, self.image_shape, config.layer_normalisation, config.width, config.centre_codes
             )
         if config.decoder == "harmonic":
-            assert self.harmonics is not None
-            self.decoder: nn.Module = HarmonicDecoder(*sizes, self.harmonics)
+            self.decoder: nn.Module = HarmonicDecoder(*sizes, harmonics())
         elif config.decoder == "convolutional":
             self.decoder = ConvolutionalDecoder(*sizes, self.image_shape, bounded)
         else:
