@@ -167,9 +167,7 @@ class Model:
         self.suit(source.image_shape)
         self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision)
-        self.network = build_method(
-            self.method_class, self.config, self.preparation.image_shape, self.preparation.bounded, self.seed
-        )
+        self.network = self.untrained_network(self.preparation)
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         batches = Batches(source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device)
         self.history = []
@@ -183,6 +181,17 @@ class Model:
 
             train(self.network, batches, self.recipe, fabric, self.seed, checkpointing, receive)
         return self
+
+    def untrained_network(self, preparation: Preparation) -> Method:
+        """Build the networks for images that are prepared in a way, with the seed's initial weights.
+
+        Raises
+        ------
+        DataError, SettingError
+            When the method or its settings cannot take images of this shape.
+        """
+        shape, bounded = preparation.image_shape, preparation.bounded
+        return build_method(self.method_class, self.config, shape, bounded, self.seed)
 
     def choose_preparation(self, source: ImageSource) -> Preparation:
         """Decide how the images of a source are prepared."""
@@ -393,13 +402,7 @@ class Model:
             model = cls.from_description(description, device=device, progress=progress)
             model.preparation = Preparation.from_dict(description["preparation"])
             model.normalisation = model.preparation.normalisation
-            model.network = build_method(
-                model.method_class,
-                model.config,
-                model.preparation.image_shape,
-                model.preparation.bounded,
-                model.seed,
-            )
+            model.network = model.untrained_network(model.preparation)
             model.network.load_state_dict(tensors)
         except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -22,7 +22,6 @@ from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.report import write_report
 from dualcontrast.methods.base import Preset
 from dualcontrast.model import Model, apply_changes
-from dualcontrast.networks import check_image_shape
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, RunFolder
 from dualcontrast.training.batches import check_enough
@@ -336,7 +335,8 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     check_enough(source, len(split.train), model.recipe.batch_size)
     used = SubsetSource(source, np.concatenate((split.train, split.test)))
     preparation = model.choose_preparation(used)
-    check_image_shape(preparation.image_shape)
+    # Built for its complaints alone: settings that these images cannot have leave no run folder behind.
+    model.untrained_network(preparation)
     check_images(used)
     location = Path(source.location)
     # Paths are made absolute, so that the run can be opened from any folder; names of data sets stay names.

@@ -186,6 +186,21 @@ def test_bad_images(folder, tmp_path, capsys, kind):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((16, 16), ("--set", "encoder=harmonic"), "'harmonic' are for volumes"),
+        ((16, 16), ("--set", "decoder=harmonic"), "'harmonic' are for volumes"),
+        ((16, 16, 16), ("--method", "vitae", "--contrast", "light"), "vitae takes 2-D images only"),
+    ],
+)
+def test_networks_that_the_images_cannot_have(tmp_path, capsys, shape, options, message):
+    np.save(tmp_path / "images.npy", bars(60, shape)[0])
+    run = tmp_path / "run"
+    assert message in refused(capsys, "train", tmp_path / "images.npy", "--output", run, *SMALL, *options)
+    assert not run.exists()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_pixels_that_are_not_finite(tmp_path, capsys, value):
     images = bars(60, (16, 16))[0]
