@@ -39,6 +39,33 @@ def wave_numbers(degree: int, largest: float) -> list[float]:
     return [float(brentq(lambda x: spherical_jn(degree, x), grid[i], grid[i + 1])) for i in crossings]  # pyright: ignore[reportArgumentType]
 
 
+def spherical_harmonics(degree: int, cosine: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
+    """Real spherical harmonics of one degree, but for a factor that is the same for all orders.
+
+    Parameters
+    ----------
+    degree : int
+        l.
+    cosine, azimuth : numpy.ndarray, shape (V,)
+        Of the directions: z / r, and the angle of (x, y) in radians.
+
+    Returns
+    -------
+    numpy.ndarray, shape (2 l + 1, V)
+        Order 0, then cosine and sine of order 1, of order 2, ...
+    """
+    orders = []
+    for order in range(degree + 1):
+        scale = math.exp((gammaln(degree - order + 1) - gammaln(degree + order + 1)) / 2)
+        legendre = scale * lpmv(order, degree, cosine)
+        if order == 0:
+            orders.append(legendre)
+        else:
+            orders += [math.sqrt(2) * legendre * np.cos(order * azimuth)]
+            orders += [math.sqrt(2) * legendre * np.sin(order * azimuth)]
+    return np.stack(orders)
+
+
 def ball_harmonics(
     spatial: tuple[int, ...], centre: tuple[float, ...], radius: float
 ) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -74,17 +101,8 @@ def ball_harmonics(
         waves = wave_numbers(degree, 2 * math.pi / FINEST_WAVE * radius)
         if not waves:
             break
-        orders = []
-        for order in range(degree + 1):
-            scale = math.exp((gammaln(degree - order + 1) - gammaln(degree + order + 1)) / 2)
-            legendre = scale * lpmv(order, degree, cosine)
-            if order == 0:
-                orders.append(legendre)
-            else:
-                orders += [math.sqrt(2) * legendre * np.cos(order * azimuth)]
-                orders += [math.sqrt(2) * legendre * np.sin(order * azimuth)]
         radial = np.stack([spherical_jn(degree, wave * distance / radius) for wave in waves])
-        sampled = radial[:, None] * np.stack(orders)
+        sampled = radial[:, None] * spherical_harmonics(degree, cosine, azimuth)
         # One factor for all orders, so that a rotation still turns them into each other.
         sampled /= np.sqrt((sampled**2).sum(axis=2).mean(axis=1))[:, None, None]
         harmonics.append(sampled.astype(np.float32))

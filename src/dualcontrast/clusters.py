@@ -21,7 +21,8 @@ from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
 from dualcontrast.run_folder import CLUSTERS, RunFolder
 
-TABLE, RECORD, BIC_FIGURE, MAPS = "classes.csv", "clusters.json", "bic.png", "maps"
+TABLE, RECORD, BIC_FIGURE = "classes.csv", "clusters.json", "bic.png"
+MAPS, AVERAGES = "maps", "averages"
 CODE_NAMES = ("content", "transformation", "both")
 TOMOGRAM_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 NEAREST_LISTED = 10
@@ -458,11 +459,16 @@ def _write(
 
 
 def _delete(folder: Path) -> None:
-    """Delete the files of a former clustering of that name and the maps of its classes, and no others."""
+    """Delete the files of a former clustering of that name, with its maps and averages, and no others."""
     (folder / RECORD).unlink(missing_ok=True)
     for pattern in (TABLE, BIC_FIGURE, star_name("*")):
         for file in folder.glob(pattern):
             file.unlink()
-    for pattern in ("maps.json", "maps.npy", "maps.png", "class-*", "classes.cxc"):
-        for file in (folder / MAPS).glob(pattern):
-            file.unlink()
+    drawn = (
+        (MAPS, ("maps.json", "maps.npy", "maps.png", "class-*", "classes.cxc")),
+        (AVERAGES, ("averages.json", "averages.png", "class-*", "averages.cxc", "poses.csv")),
+    )
+    for inner, patterns in drawn:
+        for pattern in patterns:
+            for file in (folder / inner).glob(pattern):
+                file.unlink()

@@ -282,11 +282,15 @@ def test_overwriting_replaces_what_belongs_to_the_classes_and_nothing_else(run, 
     folder = run / "clusters" / "again"
     run_cli("decode", run, "--classes", "again", "--device", "cpu")
     assert "of 7.5 Å voxels" in capsys.readouterr().out
+    run_cli("average", run, "--classes", "again", "--most", "16", "--no-progress")
+    assert "2 maps of 7.5 Å voxels" in capsys.readouterr().out
     (folder / "notes.txt").write_text("mine")
+    assert "--overwrite" in refused(capsys, "average", run, "--classes", "again")
     assert "--overwrite" in refused(capsys, *cluster, "--count", "1")
     assert (folder / "class-2.star").exists()
     run_cli(*cluster, "--count", "1", "--overwrite")
     assert sorted(path.name for path in folder.iterdir()) == [
+        "averages",
         "class-1.star",
         "classes.csv",
         "clusters.json",
@@ -294,6 +298,7 @@ def test_overwriting_replaces_what_belongs_to_the_classes_and_nothing_else(run, 
         "notes.txt",
     ]
     assert not list((folder / "maps").glob("class*"))
+    assert not list((folder / "averages").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,35 @@ def test_classes_divide_a_large_file(tmp_path):
     pd.testing.assert_frame_equal(back, whole)
 
 
+def test_new_values_reach_their_rows_and_nothing_else(relion5, tmp_path):
+    wanted = names(("01", 2), ("02", 2), ("03", 1))
+    angles = {name: f"{i}.500000" for i, name in enumerate(wanted)}
+    tilts = {name: f"-{i}.25" for i, name in enumerate(wanted)}
+    output = write_star_subset(
+        relion5, wanted, tmp_path / "posed.star", {"_rlnAngleRot": angles, "_rlnAngleTilt": tilts}
+    )
+    whole, part = read(relion5)["particles"], read(output)["particles"]
+    expected = whole[whole["rlnImageName"].isin(wanted)].reset_index(drop=True)
+    assert part["rlnAngleRot"].tolist() == [0.5, 1.5, 2.5]
+    assert part["rlnAngleTilt"].tolist() == [-0.25, -1.25, -2.25]
+    assert part.columns.tolist() == [*expected.columns, "rlnAngleTilt"]
+    kept = ["rlnTomoName", "rlnImageName", "rlnOpticsGroup", "rlnComment"]
+    pd.testing.assert_frame_equal(part[kept], expected[kept], check_dtype=False)
+    # The quotes of the row with two words, and the block behind, are as they were.
+    assert "'two words' -0.25" in output.read_text()
+    assert read(output)["after"] == read(relion5)["after"]
+
+
+def test_new_values_keep_windows_line_ends(tmp_path):
+    path = tmp_path / "windows.star"
+    path.write_bytes(RELION30.encode().replace(b"\n", b"\r\n"))
+    image_names = [f"sub/{i:06d}.mrc" for i in range(6)]
+    values = {"_rlnAngleRot": dict.fromkeys(image_names, "1.0")}
+    output = write_star_subset(path, image_names, tmp_path / "posed.star", values)
+    assert output.read_bytes().count(b"\n") == output.read_bytes().count(b"\r\n")
+    assert read(output)[""]["rlnAngleRot"].tolist() == [1.0] * 6
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -19,6 +19,7 @@ VERBS = (
     "encode",
     "evaluate",
     "cluster",
+    "average",
     "decode",
     "traverse",
     "transfer",

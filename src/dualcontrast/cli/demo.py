@@ -92,7 +92,7 @@ def demo(
         return
     run = _subtomograms(output, quick, options)
     print_results(run)
-    _classes(run, seed, device)
+    _classes(run, seed, device, progress)
 
 
 def _starmen(output: Path, quick: bool, options: dict[str, Any]) -> "RunFolder":
@@ -132,12 +132,15 @@ def _subtomograms(output: Path, quick: bool, options: dict[str, Any]) -> "RunFol
     return pipeline.train(star, output, changes=SUBTOMOGRAM_SETTINGS | (QUICK if quick else {}), **options)
 
 
-def _classes(run: "RunFolder", seed: int, device: str) -> None:
-    """Go on to classes and their maps."""
+def _classes(run: "RunFolder", seed: int, device: str, progress: bool) -> None:
+    """Go on to classes, their averages and their maps."""
+    from dualcontrast.class_averages import average_classes
     from dualcontrast.class_maps import decode_classes
     from dualcontrast.cli.cluster import print_clusters
     from dualcontrast.cli.decode import print_maps
     from dualcontrast.clusters import cluster_run
 
     print_clusters(cluster_run(run, count=3, seed=seed, overwrite=True), run.path)
+    print("Laying the particles of each class over each other …")
+    print_maps(average_classes(run, seed=seed, overwrite=True, progress=progress))
     print_maps(decode_classes(run, overwrite=True, device=device))

@@ -7,7 +7,7 @@ text too. RELION takes them relative to the project folder, wherever the STAR fi
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +23,13 @@ _VALUES = re.compile(r"""(?<!\S)(?:'([^\n]*?)'(?!\S)|"([^\n]*?)"(?!\S)|(\#.*)|(\
 
 @dataclass(frozen=True)
 class _Table:
-    """One loop of a STAR file: its block's name, its columns, and which lines hold its rows."""
+    """One loop of a STAR file: its block's name, its columns, and which lines hold its rows and labels."""
 
     block: str
     columns: list[str]
     lines: list[int]
     rows: list[list[str]]
+    labels: list[int]
 
     def column(self, name: str) -> list[str]:
         place = self.columns.index(name)
@@ -76,13 +77,23 @@ class StarText:
         )
         self.image_names = np.array(self._particles.column(IMAGE_NAME), dtype=str)
 
-    def subset(self, image_names: Iterable[str]) -> str:
+    @property
+    def has_optics(self) -> bool:
+        """Whether there is a table of optics groups, which files of RELION 3.0 and older lack."""
+        return self._optics is not None
+
+    def subset(
+        self, image_names: Iterable[str], values: Mapping[str, Mapping[str, str]] | None = None
+    ) -> str:
         """Return the text of the file with the rows of some particles and the optics groups they use.
 
         Parameters
         ----------
         image_names : iterable of str
             Of the particles to keep; their order does not matter, rows stay in the order of the file.
+        values : mapping of str to mapping of str to str, optional
+            For a column such as `_rlnAngleRot`, the new value of every particle that is kept, by its image
+            name, without white space. A column that is not there is added as the last.
 
         Raises
         ------
@@ -116,7 +127,31 @@ class StarText:
             dropped |= {
                 line for line, group in zip(self._optics.lines, defined, strict=True) if group not in used
             }
-        return "".join(line for number, line in enumerate(self._lines) if number not in dropped)
+        lines = self._with_values(keep, values) if values else self._lines
+        return "".join(line for number, line in enumerate(lines) if number not in dropped)
+
+    def _with_values(self, keep: list[bool], values: Mapping[str, Mapping[str, str]]) -> list[str]:
+        """Return all lines, those of the particles that are kept with new values."""
+        lines, columns = self._lines.copy(), self._particles.columns
+        added = [name for name in values if name not in columns]
+        ending = "\r\n" if lines[self._particles.labels[-1]].endswith("\r\n") else "\n"
+        labels = [f"{name} #{len(columns) + place}{ending}" for place, name in enumerate(added, start=1)]
+        # No line of a loop stands between its last label and its first row, but comments may.
+        lines[self._particles.labels[-1]] += "".join(labels)
+        names = self.image_names.tolist()
+        for number, name, kept in zip(self._particles.lines, names, keep, strict=True):
+            if not kept:
+                continue
+            line = lines[number]
+            spans = [match.span() for match in _VALUES.finditer(line) if match.group(3) is None]
+            end = spans[-1][1]
+            new = line[:end] + "".join(f" {values[column][name]}" for column in added) + line[end:]
+            for place in reversed(range(len(columns))):
+                if columns[place] in values:
+                    start, stop = spans[place]
+                    new = new[:start] + values[columns[place]][name] + new[stop:]
+            lines[number] = new
+        return lines
 
     def _tables(self) -> list[_Table]:
         tables: list[_Table] = []
@@ -129,10 +164,11 @@ class StarText:
             if stripped.startswith("data_") and len(stripped.split()) == 1:
                 block, table = stripped.removeprefix("data_"), None
             elif stripped == "loop_":
-                table = _Table(block, [], [], [])
+                table = _Table(block, [], [], [], [])
                 tables.append(table)
             elif table is not None and stripped.startswith("_") and not table.rows:
                 table.columns.append(stripped.split()[0])
+                table.labels.append(number)
             elif table is not None:
                 row = _values(stripped)
                 if len(row) != len(table.columns):
@@ -145,7 +181,12 @@ class StarText:
         return tables
 
 
-def write_star_subset(star: StarText | str | Path, image_names: Iterable[str], output: str | Path) -> Path:
+def write_star_subset(
+    star: StarText | str | Path,
+    image_names: Iterable[str],
+    output: str | Path,
+    values: Mapping[str, Mapping[str, str]] | None = None,
+) -> Path:
     """Write a STAR file that holds some of the particles of another, and everything else as it was.
 
     Paths in it stay as they are written. Where they are relative, the new file means the same images only to
@@ -159,6 +200,8 @@ def write_star_subset(star: StarText | str | Path, image_names: Iterable[str], o
         `rlnImageName` of the particles to keep, as written in the file.
     output : str or Path
         File to write; replaced where it exists.
+    values : mapping, optional
+        New values of some columns, see `StarText.subset`.
 
     Raises
     ------
@@ -169,7 +212,7 @@ def write_star_subset(star: StarText | str | Path, image_names: Iterable[str], o
     """
     star = star if isinstance(star, StarText) else StarText(star)
     output = Path(output)
-    text = star.subset(image_names)
+    text = star.subset(image_names, values)
     with atomic_path(output) as temporary:
         temporary.write_bytes(text.encode("utf-8", errors="surrogateescape"))
     return output

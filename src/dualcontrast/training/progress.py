@@ -1,6 +1,7 @@
 """Progress bars on standard error, so that standard output stays clean."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -63,3 +64,15 @@ def track(items: Sequence[T], description: str, enabled: bool) -> Iterator[T]:
 
 def _tracked(progress: Progress, items: Sequence[T], description: str) -> Iterable[T]:
     return progress.track(items, total=len(items), description=description)
+
+
+@contextmanager
+def stages(description: str, enabled: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show work of several stages: what is yielded takes the name of a stage and the share of it done."""
+    with _bar(enabled) as progress:
+        task = progress.add_task(description, total=1.0)
+
+        def report(stage: str, share: float) -> None:
+            progress.update(task, completed=share, description=f"{description}: {stage}")
+
+        yield report

@@ -1,0 +1,82 @@
+"""How well `average` lays the particles of a class alike, and tells conformations: docs/results.md.
+
+    python benchmarks/class_averages.py RUN                 # a run of benchmarks/subtomograms.py
+    python benchmarks/class_averages.py RUN --states 6
+
+Clusters the content codes into three classes, averages each, and compares with what the simulation knows.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import starfile
+from scipy.spatial.transform import Rotation
+from sklearn.metrics import adjusted_rand_score
+
+from dualcontrast import RunFolder
+from dualcontrast.class_averages import average_classes
+from dualcontrast.clusters import cluster_run, clusterings_of
+
+WITHIN = 15.0
+
+
+def share_in_one_frame(frames: Rotation) -> tuple[float, float]:
+    """Share of the frames within 15 degrees of the commonest, and their median distance from it."""
+    best = (0.0, np.nan)
+    for place in range(0, len(frames), max(1, len(frames) // 100)):
+        angles = np.degrees((frames[place].inv() * frames).magnitude())
+        near = angles[angles < WITHIN]
+        best = max(best, (len(near) / len(frames), float(np.median(near))))
+    return best
+
+
+def main() -> None:
+    """Average the classes of a run and print the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--states", type=int, default=6)
+    parser.add_argument("--classes", type=int, default=3)
+    arguments = parser.parse_args()
+    run = RunFolder.open(arguments.run)
+    name = f"content-{arguments.classes}"
+    if name not in clusterings_of(run):
+        cluster_run(run, "content", arguments.classes, name=name)
+    source = run.open_source()
+    star: Any = starfile.read(Path(source.location))
+    poses = star["particles"].set_index("rlnImageName")
+    with (Path(source.location).parent / "particles.csv").open(newline="") as handle:
+        truth = {
+            row["id"]: (row["content:identity"], row["transformation:conformation"])
+            for row in csv.DictReader(handle)
+        }
+    begun = time.monotonic()
+    maps = average_classes(run, name, states=arguments.states, overwrite=True)
+    minutes = (time.monotonic() - begun) / 60
+    with (maps.folder / "poses.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    print("| class | mostly | share | in one frame | median error, degrees | ARI of states |")
+    print("|---|---|---|---|---|---|")
+    for label in sorted({row["class"] for row in rows}, key=int):
+        members = [row for row in rows if row["class"] == label]
+        identities = np.array([truth[row["id"]][0] for row in members])
+        kinds, counts = np.unique(identities, return_counts=True)
+        mostly = kinds[counts.argmax()]
+        own = [row for row, kind in zip(members, identities, strict=True) if kind == mostly]
+        found = Rotation.from_euler(
+            "ZYZ", [[float(row[f"{angle}_deg"]) for angle in ("rot", "tilt", "psi")] for row in own], True
+        )
+        columns = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
+        true = Rotation.from_euler("ZYZ", poses.loc[[row["id"] for row in own], columns].to_numpy(), True)
+        share, error = share_in_one_frame(found * true.inv())
+        ari = adjusted_rand_score([truth[row["id"]][1] for row in own], [row["state"] for row in own])
+        purity = counts.max() / len(members)
+        print(f"| {label} | {mostly} | {purity:.2f} | {share:.2f} | {error:.1f} | {ari:.2f} |")
+    print(f"\n{minutes:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

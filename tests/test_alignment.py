@@ -1,0 +1,90 @@
+"""Alignment against volumes drawn from formulas in known orientations."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from dualcontrast.alignment import align
+from dualcontrast.errors import DataError
+from dualcontrast.fourier import fourier_pad
+from dualcontrast.wedge import apply_wedge, tilt_wedge
+from posed_blobs import BLOBS, BOX, drawn, posed_blobs
+
+
+def errors(found: Tensor, true: np.ndarray) -> np.ndarray:
+    """Angles in degrees between found and true orientations, up to the one turn of the mean."""
+    relative = Rotation.from_matrix(np.einsum("nji,njk->nik", true, found.double().numpy()))
+    best = min(
+        ((relative[i].inv() * relative).magnitude() for i in range(len(relative))), key=lambda a: np.median(a)
+    )
+    return np.degrees(best)
+
+
+def test_orientations_and_shifts_are_found() -> None:
+    """Of noisy volumes in unknown places, to a few degrees and a fraction of a voxel."""
+    rotations, shifts = drawn(60, 0)
+    found = align(posed_blobs(rotations, shifts, BLOBS, 0.3, 1), seed=0)
+    angles = errors(found.rotations, rotations)
+    assert np.median(angles) < 4
+    assert (angles < 15).mean() > 0.9
+    # The mean may lie off the middle by some vector d: volumes then lie off by A d.
+    left = np.einsum("nji,nj->ni", found.rotations.double().numpy(), found.shifts.double().numpy() - shifts)
+    assert np.median(np.linalg.norm(left - np.median(left, axis=0), axis=1)) < 0.35
+
+
+def test_the_same_seed_gives_the_same_alignment() -> None:
+    """Bit for bit."""
+    volumes = posed_blobs(*drawn(20, 0), BLOBS, 0.5, 1)
+    first, second = align(volumes, 2, seed=3), align(volumes, 2, seed=3)
+    assert torch.equal(first.rotations, second.rotations)
+    assert torch.equal(first.references, second.references)
+
+
+def test_two_states_are_told_apart() -> None:
+    """Volumes in which one blob stands elsewhere are sorted by it, wherever they lie."""
+    other = BLOBS.copy()
+    other[1] = [2.0, 4.0, 0.0]
+    rotations, shifts = drawn(80, 2)
+    volumes = torch.cat(
+        (
+            posed_blobs(rotations[:40], shifts[:40], BLOBS, 0.5, 3),
+            posed_blobs(rotations[40:], shifts[40:], other, 0.5, 4),
+        )
+    )
+    found = align(volumes, 2, seed=0).references.numpy()
+    truth = np.repeat([0, 1], 40)
+    agreement = (found == truth).mean()
+    assert max(agreement, 1 - agreement) > 0.9
+
+
+def test_a_missing_wedge_does_not_line_up() -> None:
+    """With a wedge of ±50 degrees the particle is laid on itself, not the wedge on the wedge."""
+    wedge = tilt_wedge((BOX, BOX, BOX), -50, 50)[None]
+    rotations, shifts = drawn(60, 5)
+    volumes = apply_wedge(posed_blobs(rotations, shifts, BLOBS, 0.5, 6), wedge)
+    angles = errors(align(volumes, wedges=wedge, seed=0).rotations, rotations)
+    assert np.median(angles) < 8
+
+
+def test_large_boxes_give_shifts_in_their_own_voxels() -> None:
+    """A box of 48 is aligned at 32; its shifts are 1.5 times those of the smaller box."""
+    rotations, shifts = drawn(12, 7)
+    small = torch.nn.functional.pad(posed_blobs(rotations, shifts, BLOBS, 0.1, 8), (8,) * 6)
+    inner, outer = align(small, seed=0), align(fourier_pad(small, 48), seed=0)
+    assert (outer.shifts - 1.5 * inner.shifts).abs().median() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("shape", "references", "says"),
+    [
+        ((4, 1, 8, 8, 10), 1, "cubes"),
+        ((4, 2, 8, 8, 8), 1, "one channel"),
+        ((3, 1, 8, 8, 8), 2, "too few"),
+    ],
+)
+def test_what_cannot_be_aligned_is_refused(shape: tuple[int, ...], references: int, says: str) -> None:
+    """With a message that says why."""
+    with pytest.raises(DataError, match=says):
+        align(torch.zeros(shape), references)

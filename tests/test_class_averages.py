@@ -1,0 +1,125 @@
+"""Averages of the classes of a run on particles whose poses are known."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import pytest
+import starfile
+from scipy.spatial.transform import Rotation
+
+from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast.class_averages import average_classes
+from dualcontrast.clusters import cluster_run
+from dualcontrast.errors import SettingError
+from dualcontrast.run_folder import CODES
+from posed_blobs import BLOBS, drawn, posed_blobs
+
+VOXEL, EACH = 8.0, 36
+OTHER = BLOBS * [0.5, 0.5, 1.4]
+ROTATIONS, SHIFTS = drawn(2 * EACH, 0)
+IDENTITY = np.repeat([0, 1], EACH)
+
+
+def particles(star: Path) -> pd.DataFrame:
+    """The table of particles of a STAR file."""
+    blocks: Any = starfile.read(star, always_dict=True)
+    return blocks["particles"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run whose content codes tell two particles apart; trained for a moment, codes replaced."""
+    folder = tmp_path_factory.mktemp("posed")
+    volumes = np.concatenate(
+        [
+            posed_blobs(ROTATIONS[i == IDENTITY], SHIFTS[i == IDENTITY], places, 0.3, i)[:, 0].numpy()
+            for i, places in enumerate((BLOBS, OTHER))
+        ]
+    )
+    rows = []
+    for i, volume in enumerate(volumes):
+        with mrcfile.new(folder / f"{i:03d}.mrc") as file:
+            file.set_data(volume.astype(np.float32))
+            file.voxel_size = VOXEL
+        rows.append(f"{i:03d}.mrc 1 99.0 keep{i}")
+    star = folder / "particles.star"
+    star.write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 8.0 16\n\n"
+        "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n_rlnAngleRot #3\n_rlnNote #4\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+    path = folder / "run"
+    changes = {"epochs": 1, "batch_size": 32}
+    pipeline.train(
+        star, path, changes=changes, contrast="light", evaluate=False, progress=False, device="cpu"
+    )
+    sizes = RunFolder.open(path).config["settings"]
+    content = np.random.default_rng(0).normal(0, 0.05, (2 * EACH, sizes["content_dim"]))
+    content[:, 0] += IDENTITY
+    transformation = np.zeros((2 * EACH, sizes["transformation_dim"]), dtype=np.float32)
+    ids = np.array([f"{i:03d}.mrc" for i in range(2 * EACH)])
+    Codes(ids, content.astype(np.float32), transformation).save(path / CODES)
+    cluster_run(path, "content", 2, device="cpu")
+    average_classes(path, progress=False)
+    return path
+
+
+@pytest.mark.parametrize("identity", [0, 1])
+def test_orientations_origins_and_map_agree_with_the_formula(run, identity):
+    """The map is the formula's volume, turned and moved as the poses in the STAR file say."""
+    folder = run / "clusters" / "content" / "averages"
+    for name in ("1", "2"):
+        table = particles(folder / f"class-{name}.star")
+        rows = [int(image[:3]) for image in table["rlnImageName"]]
+        if IDENTITY[rows[0]] == identity:
+            break
+    else:
+        pytest.fail("no class of this identity")
+    assert sorted(rows) == np.flatnonzero(identity == IDENTITY).tolist()
+    angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
+    # RELION's matrix takes the particle back to the map, so A = Rᵀ; the map may be turned by any one G.
+    back = Rotation.from_euler("ZYZ", angles, degrees=True)
+    frames = back * Rotation.from_matrix(ROTATIONS[rows])
+    frame = frames[int(np.argmin([np.median((f.inv() * frames).magnitude()) for f in frames]))]
+    assert np.degrees(np.median((frame.inv() * frames).magnitude())) < 5
+    # The origin moves the particle to where the map lies: -(t + A d) for a map that lies off by d.
+    origins = table[["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]].to_numpy() / VOXEL
+    off = np.median(back.apply(-origins - SHIFTS[rows]), axis=0)
+    places = (BLOBS, OTHER)[identity]
+    expected = posed_blobs(frame.as_matrix()[None], -off[None], places, 0.0, 0)[0, 0].numpy()
+    with mrcfile.open(folder / f"class-{name}.mrc") as file:
+        assert float(file.voxel_size.x) == pytest.approx(VOXEL)
+        assert np.corrcoef(np.asarray(file.data).ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_other_columns_and_the_table_of_poses(run):
+    """Rows keep what else they held, and `poses.csv` says the same as the STAR files."""
+    folder = run / "clusters" / "content" / "averages"
+    table = particles(folder / "class-1.star")
+    assert [f"keep{int(image[:3])}" for image in table["rlnImageName"]] == table["rlnNote"].tolist()
+    with (folder / "poses.csv").open(newline="") as handle:
+        poses = {row["id"]: row for row in csv.DictReader(handle)}
+    assert len(poses) == 2 * EACH
+    for image, tilt, origin in table[["rlnImageName", "rlnAngleTilt", "rlnOriginZAngst"]].to_numpy():
+        assert float(poses[image]["tilt_deg"]) == tilt
+        assert float(poses[image]["origin_z_angstrom"]) == origin
+
+
+def test_states_and_most(run, tmp_path):
+    """Two states of each class, from its nearest members only."""
+    maps = average_classes(run, states=2, most=20, output=tmp_path / "states", progress=False)
+    assert sorted(maps.files) == [f"class-{c}_state-{s}" for c in (1, 2) for s in (1, 2)]
+    table = particles(tmp_path / "states" / "class-1.star")
+    assert len(table) == 20
+    assert set(table["rlnClassNumber"]) == {1, 2}
+
+
+def test_numbers_that_cannot_be(run):
+    """Are refused before anything is read."""
+    with pytest.raises(SettingError, match="--states 0"):
+        average_classes(run, states=0, output="nowhere")
