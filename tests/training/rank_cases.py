@@ -1,0 +1,121 @@
+"""What the tests of several ranks compute, in one process and in two: run as a program, this is one of the two."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.numpy import save_file
+
+from dualcontrast import ranks, spread
+from dualcontrast.methods.base import Batch
+from dualcontrast.methods.registry import all_methods
+from dualcontrast.random_streams import torch_stream
+from dualcontrast.training.engine import build_method
+from dualcontrast.views import ViewConfig
+from dualcontrast.wedge import tilt_wedge
+from toy_images import bars
+
+SHAPES = {2: (16, 16), 3: (16, 16, 16)}
+# Method, preset, dimensions, settings that differ from the preset.
+CASES: dict[str, tuple[str, str, int, dict]] = {
+    f"{name}-{preset}-{dimension}d": (name, preset, dimension, {})
+    for name, method in all_methods().items()
+    for preset in method.presets
+    for dimension in method.spatial_dims
+    if (dimension == 2 and preset != "subtomogram")
+    or (dimension == 3 and preset == ("subtomogram" if "subtomogram" in method.presets else "default"))
+}
+CASES["batch normalisation"] = (
+    "dualcontrast",
+    "default",
+    2,
+    {"layer_normalisation": "batch", "centre_codes": True, "decoder": "convolutional", "exchange_share": 0.5},
+)
+CASES["every term"] = (
+    "dualcontrast",
+    "paper",
+    3,
+    {
+        "decoder": "convolutional",
+        "views": ViewConfig(both=True, rotations="uniform", elastic=0.05, scale=0.1, shift=0.1),
+        "weights": dict.fromkeys(
+            ("con_c_exchanged", "con_c_clusters", "independence", "independence_c", "rotation"), 1.0
+        ),
+        "reconstruct_views": True,
+    },
+)
+# The second batch cannot be halved.
+BATCHES = (slice(0, 6), slice(6, 11))
+
+
+def compute(case: str) -> dict[str, np.ndarray]:
+    """Terms, gradients and buffers of two steps without an update, as the training loop makes them."""
+    from dualcontrast.model import apply_changes
+
+    name, preset, dimension, changes = CASES[case]
+    method_class = all_methods()[name]
+    changes = {k: vars(v) if isinstance(v, ViewConfig) else v for k, v in changes.items()}
+    config = apply_changes(method_class, method_class.presets[preset], changes).config
+    method = build_method(method_class, config, (1, *SHAPES[dimension]), True, seed=3).train()
+    images = torch.from_numpy(bars(11, SHAPES[dimension])[0]).double()
+    wedges = None
+    if dimension == 3:
+        wedges = torch.stack([tilt_wedge(SHAPES[3], -60 + i, 60) for i in range(11)]).double()
+    found = {}
+    for step, rows in enumerate(BATCHES):
+        generator = torch_stream(0, "step", step)
+        own = [None if whole is None else whole[rows][spread.own_rows()] for whole in (images, wedges)]
+        total = rows.stop - rows.start
+        batch = Batch(*(None if part is None else spread.spread(part, total) for part in own))
+        for phase in method.phases():
+            terms = method.losses(batch, generator, phase.name, 0.3)
+            weights = method.weights(0.3)
+            loss = torch.stack([weights[term] * value for term, value in terms.items()]).sum()
+            method.zero_grad()
+            loss.backward(inputs=phase.parameters)
+            ranks.average_gradients(phase.parameters)
+            at = f"step {step}, {phase.name}: "
+            found |= {f"{at}{term}": value.detach().numpy().copy() for term, value in terms.items()}
+            found |= {
+                f"{at}gradient of {key}": value.grad.numpy().copy()
+                for key, value in method.named_parameters()
+                if value.grad is not None
+            }
+    return found | {f"buffer {key}": value.numpy().copy() for key, value in method.named_buffers()}
+
+
+def main(number: int, count: int, folder: Path, cases: list[str]) -> None:
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", store, timedelta(seconds=60), rank=number, world_size=count)
+    gathered: list[int] = []
+    gather = ranks.gather_rows
+
+    def watched(rows, places):
+        # Single rows do not count: their number does not grow with the batch.
+        gathered.append(rows[:1].numel() if sum(map(len, places)) > 1 else 0)
+        return gather(rows, places)
+
+    ranks.gather_rows = watched
+    for case in cases or CASES:
+        gathered.clear()
+        try:
+            found = compute(case)
+        except Exception as e:
+            if os.environ.get("DEBUG_CASES"):
+                import traceback
+                if number == 0: print(case, "FAILED"); traceback.print_exc(limit=-6)
+                dist.barrier()
+                continue
+            raise
+        save_file(found | {"longest row gathered": np.array(max(gathered, default=0))}, folder / f"{case} {number}.safetensors")
+    ranks.part()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
