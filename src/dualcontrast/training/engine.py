@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
@@ -140,9 +145,9 @@ def make_fabric(
     check_engine(device, precision)
     found = check_devices(device, devices, nodes)
     if found == (1, 1):
-        # Told so, it does not look for other processes that torchrun or SLURM has started.
-        alone = LightningEnvironment()
-        return Fabric(accelerator=device, devices=1, precision=precision, plugins=[alone])  # pyright: ignore[reportArgumentType]
+        # Told so, it does not look for other processes that torchrun or SLURM may have started.
+        alone = [LightningEnvironment()]
+        return Fabric(accelerator=device, devices=1, precision=precision, plugins=alone)  # pyright: ignore[reportArgumentType]
     return _launched(device, precision, *found)
 
 
@@ -152,12 +157,17 @@ def _launched(device: str, precision: str, devices: int, nodes: int) -> Fabric:
         raise SettingError("trainings on several devices that follow each other need the same devices")
     # One line when they are there is enough.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    started = _started_processes()
+    environment: type[ClusterEnvironment] = LightningEnvironment
+    if started:
+        environment = TorchElasticEnvironment if started[2] == "torchrun" else SLURMEnvironment
     fabric = Fabric(
         accelerator="cuda" if device == "auto" and torch.cuda.is_available() else device,
         devices=devices,
         num_nodes=nodes,
         precision=precision,  # pyright: ignore[reportArgumentType]
         strategy=_OneModelEach(timeout=ranks.TIMEOUT),
+        plugins=[environment()],
     )
     fabric.launch()
     if ranks.first():
