@@ -183,7 +183,9 @@ class Model:
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         batches = Batches(source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device)
         self.history = []
-        with TrainingProgress(self.recipe.epochs * batches.per_epoch, enabled=self.progress and ranks.first()) as bar:
+        with TrainingProgress(
+            self.recipe.epochs * batches.per_epoch, enabled=self.progress and ranks.first()
+        ) as bar:
 
             def receive(row: dict[str, Any]) -> None:
                 self.history.append(row)

@@ -221,7 +221,10 @@ def train(
 
 
 def _prepared_by_first(
-    prepare: Callable[[], tuple[Model, ImageSource]], run: RunFolder, data: str | Path, where: Mapping[str, Any]
+    prepare: Callable[[], tuple[Model, ImageSource]],
+    run: RunFolder,
+    data: str | Path,
+    where: Mapping[str, Any],
 ) -> tuple[Model, ImageSource]:
     """Let the first rank prepare a run while the others wait, and then open what it has written."""
     if ranks.first():

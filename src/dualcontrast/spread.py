@@ -240,10 +240,6 @@ BY_VALUE = frozenset(
     "clamp clamp_min clamp_max where detach clone contiguous zeros_like ones_like float double half bfloat16 lt le gt ge eq "
     "ne and or invert maximum minimum isfinite".split()
 )
-# The first argument is a batch, and none of the others.
-BY_ROW = frozenset(
-    "linear conv2d conv3d conv_transpose2d conv_transpose3d interpolate".split()
-)
 # Done along axes, by each rank for itself unless the rows are among them: what the argument is called, where it
 # stands, and the axes unless given.
 ALONG: dict[str, tuple[str, int, int | None]] = {
@@ -262,19 +258,13 @@ ALONG: dict[str, tuple[str, int, int | None]] = {
 
 def _apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = _name_of(function)
-    handler = HANDLERS.get(name)
-    if handler is None and name in BY_VALUE:
-        handler = _by_value
-    if handler is None and name in BY_ROW:
-        handler = _by_row
-    if handler is None and name in ALONG:
-        handler = _along
-    result = NotImplemented if handler is None else handler(function, args, kwargs)
-    if result is not NotImplemented:
-        return result
-    if name.endswith("_") or kwargs.get("out") is not None or kwargs.get("inplace"):
+    rule = RULES.get(name)
+    if rule is None and name in BY_VALUE:
+        rule = _by_value
+    if kwargs.get("out") is not None or (name.endswith("_") and rule is None):
         raise _in_place(name)
-    return function(*_whole(args), **_whole(kwargs))
+    result = NotImplemented if rule is None else rule(function, args, kwargs)
+    return function(*_whole(args), **_whole(kwargs)) if result is NotImplemented else result
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -492,9 +482,8 @@ def _reshape(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     rest = batch.local.shape[1:].numel()
     wanted = [length for length in shape[1:] if length != -1]
     others = int(np.prod(wanted, dtype=int))
-    keeps_rows = (
-        (shape[0] == -1 and len(wanted) == len(shape) - 1 and others == rest)
-        or (shape[0] == len(batch) and (others == rest or (len(wanted) < len(shape) - 1 and rest % others == 0)))
+    keeps_rows = (shape[0] == -1 and len(wanted) == len(shape) - 1 and others == rest) or (
+        shape[0] == len(batch) and (others == rest or (len(wanted) < len(shape) - 1 and rest % others == 0))
     )
     if not keeps_rows:
         return NotImplemented
@@ -556,7 +545,11 @@ def _cosine(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     return _wrap(function(a.local, _own_part(b, a.layout), *args[2:], **kwargs), a.layout)
 
 
-HANDLERS: dict[str, Callable[..., Any]] = {
+# What is known by name; each rule gives NotImplemented where it is not about these arguments.
+RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("linear", "interpolate"), _by_row),
+    **dict.fromkeys(("conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"), _by_row),
+    **dict.fromkeys(ALONG, _along),
     "to": _to,
     "new_zeros": _like,
     "new_ones": _like,

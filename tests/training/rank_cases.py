@@ -1,6 +1,6 @@
 """What the tests of several ranks compute, in one process and in two: run as a program, this is one of the two."""
 
-import os
+import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from safetensors.numpy import save_file
 
 from dualcontrast import ranks, spread
+from dualcontrast.errors import SettingError
 from dualcontrast.methods.base import Batch
 from dualcontrast.methods.registry import all_methods
+from dualcontrast.model import apply_changes
+from dualcontrast.prepare import choose_preparation
 from dualcontrast.random_streams import torch_stream
+from dualcontrast.training.batches import Batches
 from dualcontrast.training.engine import build_method
 from dualcontrast.views import ViewConfig
 from dualcontrast.wedge import tilt_wedge
-from toy_images import bars
+from toy_images import bar_source, bars
 
 SHAPES = {2: (16, 16), 3: (16, 16, 16)}
 
@@ -28,9 +33,9 @@ def _cases() -> dict[str, tuple[str, str, int, dict]]:
     for name, method in all_methods().items():
         for preset, settings in method.presets.items():
             for dimension in method.spatial_dims:
-                for_volumes = preset == ("subtomogram" if "subtomogram" in method.presets else "default")
+                # Volumes are slow: the presets that are made for them stand for all.
                 known = (name, settings.config, dimension)
-                if known not in seen and (for_volumes if dimension == 3 else preset != "subtomogram"):
+                if known not in seen and (dimension == 3) == (preset == "subtomogram"):
                     seen.append(known)
                     cases[f"{name}-{preset}-{dimension}d"] = (name, preset, dimension, {})
     return cases
@@ -64,8 +69,6 @@ BATCHES = {2: (slice(0, 6), slice(6, 11)), 3: (slice(6, 11),)}
 
 def compute(case: str) -> dict[str, np.ndarray]:
     """Terms, gradients and buffers of two steps without an update, as the training loop makes them."""
-    from dualcontrast.model import apply_changes
-
     # Rounding errors are then no excuse.
     kind = torch.float32 if case in SINGLE else torch.float64
     torch.set_default_dtype(kind)
@@ -94,11 +97,70 @@ def compute(case: str) -> dict[str, np.ndarray]:
             at = f"step {step}, {phase.name}: "
             found |= {f"{at}{term}": value.detach().numpy().copy() for term, value in terms.items()}
             found |= {
-                f"{at}gradient of {key}": value.grad.numpy().copy()
+                f"{at}gradient of {key}": value.grad.flatten()[:: max(1, value.numel() // 500)].numpy().copy()
                 for key, value in method.named_parameters()
                 if value.grad is not None
             }
     return found | {f"buffer {key}": value.numpy().copy() for key, value in method.named_buffers()}
+
+
+def operations(number_of_rows: int = 7) -> dict[str, np.ndarray]:
+    """What a method may do with a batch besides, by value: known to `spread` or not."""
+    rng = np.random.default_rng(0)
+    whole = torch.from_numpy(rng.normal(size=(number_of_rows, 2, 4)))
+    other = torch.from_numpy(rng.normal(size=(number_of_rows, 2, 4)))
+    x = spread.spread(whole[spread.own_rows()].clone().requires_grad_(), number_of_rows)
+    index = torch.tensor([6, 0, 3, 3])
+    results = {
+        "median": x.median(dim=0).values,
+        "sorted": torch.sort(x, dim=0).values,
+        "cumulative": x.cumsum(0),
+        "softmax over rows": x.softmax(dim=0),
+        "flattened with rows": x.flatten(0, 1) @ torch.eye(4, dtype=x.dtype)[:, :2],
+        "transposed": x.transpose(0, 1),
+        "stacked": torch.stack((x, x + 1)),
+        "rows from anywhere": x[index],
+        "every other row": x[::2],
+        "one row": x[-1],
+        "mask": x[torch.arange(number_of_rows) > 3],
+        "matrices": x.mT @ x,
+        "with a whole": torch.where(other > 0, x, other) - other * x,
+        "narrow against wide": x[:, 0, :1].squeeze(1) * x[..., 0].T,
+        "rolled": x.roll(3, dims=0),
+        "halves": torch.cat(x.chunk(2)[::-1]),
+        "reshaped": x.reshape(number_of_rows, -1) * 2,
+        "reshaped across rows": x.reshape(-1, 4).sum(0),
+        "norm": x.norm(),
+        "cut out": torch.cat((x[2:5], other[:2], x[:1])),
+        "of a few rows": F.batch_norm(x[5:], None, None, training=True),
+    }
+    plain = {k: v.whole() if isinstance(v, spread.Spread) else v for k, v in results.items()}
+    sum(value.square().sum() / ranks.world_size() for value in plain.values()).backward()
+    leaf = x.local if isinstance(x, spread.Spread) else x
+    gradient = spread.spread(leaf.grad, number_of_rows)
+    plain["gradient"] = gradient.whole() if isinstance(gradient, spread.Spread) else gradient
+    return {key: value.detach().numpy().copy() for key, value in plain.items()}
+
+
+def refusals() -> list[str]:
+    """Messages for what cannot be done on two ranks."""
+    source = bar_source(3)
+    preparation = choose_preparation(source, "auto")
+    batch = spread.spread(torch.ones(2, 3), 4)
+    tries = (
+        lambda: Batches(source, preparation, np.arange(1), 1, 0, torch.device("cpu")),
+        lambda: batch.fill_(0),
+        lambda: batch.__setitem__(0, 1.0),
+        lambda: torch.add(batch, 1, out=torch.ones(4, 3)),
+    )
+    messages = []
+    for attempt in tries:
+        try:
+            attempt()
+            messages.append("")
+        except SettingError as error:
+            messages.append(str(error))
+    return messages
 
 
 def main(number: int, count: int, folder: Path, cases: list[str]) -> None:
@@ -114,18 +176,12 @@ def main(number: int, count: int, folder: Path, cases: list[str]) -> None:
         return gather(rows, places)
 
     ranks.gather_rows = watched
-    for case in cases or CASES:
+    for case in cases:
         gathered.clear()
-        try:
-            found = compute(case)
-        except Exception as e:
-            if os.environ.get("DEBUG_CASES"):
-                import traceback
-                if number == 0: print(case, "FAILED"); traceback.print_exc(limit=-6)
-                dist.barrier()
-                continue
-            raise
-        save_file(found | {"longest row gathered": np.array(max(gathered, default=0))}, folder / f"{case} {number}.safetensors")
+        found = operations() if case == "operations" else compute(case)
+        found["longest row gathered"] = np.array(max(gathered, default=0))
+        save_file(found, folder / f"{case} {number}.safetensors")
+    (folder / f"refusals {number}.json").write_text(json.dumps(refusals()))
     ranks.part()
 
 

@@ -76,7 +76,9 @@ def check_devices(device: str, devices: int | str | None, nodes: int | None) -> 
         devices = started[0] if started else torch.cuda.device_count() if on_cuda else 1
     for name, number in (("devices", devices), ("nodes", nodes)):
         if number is not None and not (str(number).isdecimal() and int(number) > 0):
-            raise SettingError(f"--{name} {number}: give a number, at least 1{' or auto' * (name == 'devices')}")
+            raise SettingError(
+                f"--{name} {number}: give a number, at least 1{' or auto' * (name == 'devices')}"
+            )
     asked = (None if devices is None else int(devices), nodes)
     if asked == (1, 1) and started and started[2] == "srun":
         # Tasks of srun that are trainings by themselves.
