@@ -48,8 +48,8 @@ class Model:
         `auto`, `cpu`, `cuda` or `mps`.
     devices : int, 'auto' or None
         Processes a node that train together, each on a GPU or on the CPU; `auto` is one for every GPU. Unless
-        given, as many as torchrun or srun has started. Without them, `fit` starts this program again for every
-        further device.
+        given, as many as torchrun or srun has started. Without those, `fit` starts this program again for
+        every further device.
     nodes : int, optional
         Machines that train together.
     precision : str

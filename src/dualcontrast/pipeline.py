@@ -111,8 +111,8 @@ def train(
     contrast, box, lowpass, mask_diameter : optional
         How images are prepared besides; see `choose_preparation`.
     device, devices, nodes, precision : optional
-        See `Model`. With several devices the first process writes the run, and the others end with the training,
-        by `SystemExit`.
+        See `Model`. With several devices the first process writes the run, and the others end with the
+        training, by `SystemExit`.
     resume : bool
         Go on with the run in `output` from its last checkpoint, with the settings of the run; those given
         here must agree with them. Where there is no run yet, start one.

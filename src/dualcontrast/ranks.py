@@ -20,7 +20,7 @@ TIMEOUT = timedelta(minutes=10)
 # While the first rank prepares a run the others have nothing to do but wait, however long it takes.
 PATIENCE = timedelta(days=30)
 # Groups that talk through the CPU, whatever the training itself runs on: a flag does not stall a GPU.
-_groups: dict[timedelta, dist.ProcessGroup] = {}
+_groups: dict[timedelta, Any] = {}
 
 
 class LostRankError(RunError):
@@ -47,14 +47,14 @@ def _noticing_losses() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = str(error).split(". This is typically")[0].split("] ", 1)[-1].splitlines()[0]
         raise LostRankError(
             f"rank {rank()} of {world_size()}: another process of this training has ended or does not answer "
             f"({reason}); this one ends too. The last checkpoint is kept: go on with --resume"
         ) from None
 
 
-def _group(timeout: timedelta) -> dist.ProcessGroup:
+def _group(timeout: timedelta) -> Any:
     if timeout not in _groups:
         _groups[timeout] = dist.new_group(backend="gloo", timeout=timeout)
     return _groups[timeout]

@@ -2,7 +2,7 @@
 
 A method is written for the whole batch: it draws random numbers for the whole batch, compares every image
 with every other, takes means. Where a training runs on several devices, the images that it is given are a
-`Spread`: each rank holds some of the rows, and torch's functions do with it what they would do with the whole.
+`Spread`: each rank holds some of the rows, and torch's functions do with it what they do with the whole.
 
 - What treats each row by itself (networks, pixels, resampling) is done by each rank for its own rows.
 - Sums, means and batch normalisation add up over the ranks.
@@ -99,10 +99,9 @@ def spread(own: Tensor, total: int) -> Tensor:
 
 
 def alongside(batch: Tensor, whole: Tensor) -> Tensor:
-    """Spread a tensor that every rank has as a batch of as many rows is spread, so that the work is shared."""
-    if not isinstance(batch, Spread):
-        return whole
-    return _as_tensor(Spread(_own_part(whole, batch.layout), batch.layout))
+    """Spread what every rank has as a batch of as many rows is spread, so that the work is shared."""
+    layout = getattr(batch, "layout", None)
+    return _wrap(_own_part(whole, layout), layout) if isinstance(layout, Layout) else whole
 
 
 def by_rows(*names: str) -> Callable[[Function], Function]:
@@ -191,7 +190,7 @@ class Spread:
         return self.ndim
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def mT(self) -> Tensor:
         """Matrices transposed, (N, ..., n, m)."""
         return _wrap(self.local.mT, self.layout) if self.ndim > 2 else self.whole().mT
 
@@ -233,15 +232,17 @@ for _name in (
     setattr(Spread, f"__{_name}__", _operator(f"__{_name}__"))
 
 
-# Done value by value: what is spread may be combined with numbers, and with tensors of as many rows or of none.
-BY_VALUE = frozenset(
-    "add radd sub rsub mul rmul multiply div truediv rtruediv rdiv true_divide pow rpow neg abs square sqrt rsqrt "
-    "exp log sin cos tanh tanh_ sigmoid sigmoid_ relu relu_ leaky_relu leaky_relu_ elu gelu silu softplus "
-    "clamp clamp_min clamp_max where detach clone contiguous zeros_like ones_like float double half bfloat16 lt le gt ge eq "
-    "ne and or invert maximum minimum isfinite".split()
-)
-# Done along axes, by each rank for itself unless the rows are among them: what the argument is called, where it
-# stands, and the axes unless given.
+# Done value by value: what is spread may meet numbers, and tensors of as many rows or of none.
+BY_VALUE = {
+    *("add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "rtruediv", "rdiv"),
+    *("pow", "rpow", "neg", "abs", "square", "sqrt", "rsqrt", "exp", "log", "sin", "cos"),
+    *("tanh", "tanh_", "sigmoid", "sigmoid_", "relu", "relu_", "leaky_relu", "leaky_relu_"),
+    *("elu", "gelu", "silu", "softplus", "clamp", "clamp_min", "clamp_max", "where"),
+    *("maximum", "minimum", "isfinite", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "invert"),
+    *("detach", "clone", "contiguous", "zeros_like", "ones_like", "float", "double"),
+}
+# Done along axes, by each rank for itself unless the rows are among them: what the argument is called, where
+# it stands, and the axes unless given.
 ALONG: dict[str, tuple[str, int, int | None]] = {
     "softmax": ("dim", 1, None),
     "log_softmax": ("dim", 1, None),
@@ -470,7 +471,7 @@ def _roll(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     if not isinstance(batch, Spread) or axis not in (0, (0,), [0]) or not isinstance(shift, int):
         return _along(function, args, kwargs)
     count = len(batch)
-    return batch[(torch.arange(count, device=batch.device) - shift) % count]
+    return _getitem(function, (batch, (torch.arange(count, device=batch.device) - shift) % count), {})
 
 
 def _reshape(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

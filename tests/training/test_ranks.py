@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rank_cases import CASES, SINGLE, compute, operations
 from safetensors.numpy import load_file
 
 from dualcontrast import pipeline
@@ -19,7 +21,6 @@ from dualcontrast.errors import SettingError
 from dualcontrast.run_folder import RunFolder
 from dualcontrast.training.engine import check_devices
 from dualcontrast.training.loop import Stopped
-from rank_cases import CASES, SINGLE, compute, operations
 from toy_images import bars
 
 WORKER = Path(__file__).with_name("rank_cases.py")
@@ -88,7 +89,7 @@ def test_what_cannot_be_done_is_refused(two_ranks):
 
 # ---- whole trainings
 
-SETTINGS = {"epochs": 4, "batch_size": 9, "learning_rate": 1e-3}
+SETTINGS = {"epochs": 8, "batch_size": 9, "learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +148,13 @@ def assert_same(run: Path, alone: Path) -> None:
 
 
 def stopped_on_the_way(images: Path, run: Path) -> None:
-    """Train alone until the third row of metrics, and leave a checkpoint."""
+    """Train alone for an epoch, and leave a checkpoint."""
     with pytest.MonkeyPatch.context() as patch:
         append = RunFolder.append_metrics
 
         def ask_to_stop(folder, row):
             append(folder, row)
-            if len(folder.metrics) == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
 
         patch.setattr(RunFolder, "append_metrics", ask_to_stop)
         with pytest.raises(Stopped):
@@ -171,56 +171,46 @@ def test_under_torchrun(images, alone, tmp_path):
     assert_same(run, alone)
 
 
-def test_begun_alone_and_resumed_by_two_tasks_of_slurm(images, alone, tmp_path, unused_port):
-    run = tmp_path / "run"
-    stopped_on_the_way(images, run)
-    of_all = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
-    of_all |= {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost", "SLURM_JOB_ID": "1"}
-    of_all |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": unused_port}
-    command = ["-m", "dualcontrast", *arguments(images, run, "--resume")]
-    tasks = [start(command, **of_all, SLURM_PROCID=str(i), SLURM_LOCALID=str(i)) for i in range(2)]
-    outputs = [task.communicate(timeout=120) for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], outputs
-    assert [output for output, _ in outputs] == [f"trained: {run}\n", ""]
-    assert_same(run, alone)
-
-
 @pytest.fixture
 def unused_port() -> str:
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return str(free.getsockname()[1])
 
 
-def started_two(images: Path, run: Path) -> tuple[subprocess.Popen, int]:
-    """Start a training that lasts, and give the process, and the id of the one that it started, once it is going."""
-    process = start(["-m", "dualcontrast", *arguments(images, run, "--devices=2", "--epochs=4")])
+def wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 120
-    while not (run / "checkpoints" / "last.pt").exists():
+    while not run.exists() or not any(row["step"] >= step for row in RunFolder(run).metrics):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
         time.sleep(0.005)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
-    return process, int(children[0])
 
 
-def test_two_asked_to_stop_and_resumed_alone(images, alone, tmp_path):
+def test_two_tasks_of_slurm_of_which_one_is_asked_to_stop_and_resumed_alone(
+    images, alone, tmp_path, unused_port
+):
     run = tmp_path / "run"
-    process, _ = started_two(images, run)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143, errors
-    assert errors.count("--resume") == 1
+    of_all = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    of_all |= {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost", "SLURM_JOB_ID": "1"}
+    of_all |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": unused_port}
+    command = ["-m", "dualcontrast", *arguments(images, run)]
+    tasks = [start(command, **of_all, SLURM_PROCID=str(i), SLURM_LOCALID=str(i)) for i in range(2)]
+    wait_for_step(run, 18, tasks[0])
+    tasks[1].send_signal(signal.SIGTERM)
+    outputs = [task.communicate(timeout=120) for task in tasks]
+    assert [task.returncode for task in tasks] == [143, 143], outputs
+    assert ["--resume" in errors for _, errors in outputs] == [True, False]
     in_this_process(images, run, resume=True)
     assert_same(run, alone)
 
 
-def test_a_lost_rank_ends_the_run_which_can_be_resumed(images, alone, tmp_path):
+def test_begun_alone_and_resumed_by_two_of_which_one_is_lost_and_resumed_alone(images, alone, tmp_path):
     run = tmp_path / "run"
-    process, child = started_two(images, run)
-    os.kill(child, signal.SIGKILL)
+    stopped_on_the_way(images, run)
+    process = start(["-m", "dualcontrast", *arguments(images, run, "--devices=2", "--resume")])
+    wait_for_step(run, 50, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
     lost = time.monotonic()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2 and time.monotonic() - lost < 30

@@ -7,13 +7,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from dualcontrast import ranks
@@ -55,8 +53,8 @@ def check_devices(device: str, devices: int | str | None, nodes: int | None) -> 
     device : str
         See `check_engine`.
     devices : int, 'auto' or None
-        Processes a node, of which each has a GPU or, on the CPU, its share of the cores. `auto`: one for every
-        GPU, and one on the CPU. None: as many as torchrun or srun has started, and one without them.
+        Processes a node, of which each has a GPU or, on the CPU, its share of the cores. `auto`: one for
+        every GPU, and one on the CPU. None: as many as torchrun or srun has started, and one without them.
     nodes : int or None
         Machines; None as for `devices`.
 
