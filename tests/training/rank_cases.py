@@ -1,4 +1,4 @@
-"""What the tests of several ranks compute, in one process and in two; as a program, this is one of the two."""
+"""What the tests of several ranks compute, in one process and in two; as a program, it is one of the two."""
 
 import json
 import sys

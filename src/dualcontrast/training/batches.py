@@ -57,8 +57,8 @@ def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
 class Batches:
     """Shuffled batches for training.
 
-    Where a training runs on several devices, each rank reads its own rows of every batch; the batch is the same
-    for any number of ranks.
+    Where a training runs on several devices, each rank reads its own rows of every batch. The whole batch is
+    the same for any number of ranks.
 
     Every epoch visits each image once. The epoch is cut into `ceil(N / batch_size)` batches of nearly equal
     size, so the last one is never a rest of one or two images. Images that fit into `RESIDENT_BYTES` are
