@@ -171,7 +171,7 @@ def _launched(device: str, precision: str, devices: int, nodes: int) -> Fabric:
     )
     fabric.launch()
     if ranks.first():
-        logger.info(f"training on {devices} devices of each of {nodes} nodes")
+        logger.info(f"training on {devices} devices" + f" of each of {nodes} nodes" * (nodes > 1))
     return fabric
 
 
