@@ -319,6 +319,9 @@ def _own_part(values: Any, layout: Layout) -> Tensor:
 
 def _by_value(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     values = [*args, *kwargs.values()]
+    if len(values) == 1 and _name_of(function) == "where":
+        # With a condition alone, it lists places.
+        return NotImplemented
     widest = max((value for value in values if isinstance(value, Spread)), key=lambda value: value.ndim)
     layout = widest.layout
     for value in values:
@@ -453,7 +456,13 @@ def _getitem(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
         if len(place) == len(batch):
             layout = batch.layout
         return _wrap(batch.whole()[_own_part(place, layout)], layout)
-    if not isinstance(place, tuple) or sum(isinstance(part, Tensor) for part in place) > 1:
+    # Several arrays of places, or a mask over several axes, may move or take in the axis of the rows.
+    arrays = [part for part in place if isinstance(part, Tensor | Spread)] if isinstance(place, tuple) else []
+    if (
+        not isinstance(place, tuple)
+        or len(arrays) > 1
+        or any(isinstance(a, Spread) or a.ndim > 1 for a in arrays)
+    ):
         return NotImplemented
     if isinstance(place[0], slice) and place[0] == slice(None):
         return _wrap(batch.local[place], batch.layout)

@@ -131,6 +131,9 @@ def operations(number_of_rows: int = 7) -> dict[str, np.ndarray]:
         "reshaped": x.reshape(number_of_rows, -1) * 2,
         "reshaped across rows": x.reshape(-1, 4).sum(0),
         "norm": x.norm(),
+        "places of what is positive": x[torch.where(x > 0)],
+        "some columns": x[:, :, torch.tensor([3, 0])] + x[..., torch.tensor([1, 2])],
+        "masked values": x[..., whole[0] > 0],
         "cut out": torch.cat((x[2:5], other[:2], x[:1])),
         "of a few rows": F.batch_norm(x[5:], None, None, training=True),
     }

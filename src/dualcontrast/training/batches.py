@@ -46,11 +46,16 @@ def _parts(source: ImageSource, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
-    """Raise `DataError` when there are fewer training images than one batch."""
+    """Raise `DataError` for fewer images than a batch, and `SettingError` for fewer in it than devices."""
     if count < batch_size:
         raise DataError(
             f"{source.location}: {count} training images are fewer than one batch of {batch_size}; "
             f"add images or train with --batch-size {max(count // 2, 2)} or less"
+        )
+    if count // -(-count // batch_size) < world_size():
+        raise SettingError(
+            f"--batch-size {batch_size}: {world_size()} devices need as many images in a batch; "
+            "make the batches larger, or use fewer devices"
         )
 
 
@@ -100,11 +105,6 @@ class Batches:
         self._source, self._preparation, self._rows = source, preparation, rows
         self._seed, self._device = seed, device
         self.per_epoch = -(-len(rows) // batch_size)
-        if len(rows) // self.per_epoch < world_size():
-            raise SettingError(
-                f"--batch-size {batch_size}: {world_size()} devices need as many images in a batch; "
-                "make the batches larger, or use fewer devices"
-            )
         self._order: tuple[int, list[np.ndarray]] | None = None
         self._resident: Batch | None = None
         wedge = read_wedges(source, preparation, rows[:1])
