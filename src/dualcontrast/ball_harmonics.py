@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import SettingError
 from dualcontrast.fourier import fourier_crop, fourier_pad
+from dualcontrast.spread import by_rows
 
 # Linear interpolation, by which volumes are turned, leaves little of what is finer.
 FINEST_WAVE = 3.0
@@ -167,6 +168,7 @@ class BallHarmonics(nn.Module):
         """Number of invariants of a volume."""
         return self.channels * (self.waves[0] + len(self.pairs))
 
+    @by_rows("volumes")
     def coefficients(self, volumes: Tensor) -> Tensor:
         """Return f_klm of volumes (N, C, D, H, W), shape (N, coefficient_count), in single precision."""
         # Sums over thousands of voxels: half precision will not do.
@@ -176,6 +178,7 @@ class BallHarmonics(nn.Module):
                 volumes = fourier_crop(volumes, self.box[0])
             return (volumes.flatten(2)[..., self.inside] @ self.harmonics.T).flatten(1)
 
+    @by_rows("coefficients")
     def volumes(self, coefficients: Tensor) -> Tensor:
         """Add up the waves of coefficients (N, coefficient_count) to volumes (N, C, D, H, W)."""
         with torch.autocast(coefficients.device.type, enabled=False):
@@ -184,6 +187,7 @@ class BallHarmonics(nn.Module):
             volumes = flat.index_copy(2, self.inside, waves).unflatten(2, self.box)
             return volumes if self.box == self.full else fourier_pad(volumes, self.full[0])
 
+    @by_rows("coefficients")
     def invariants(self, coefficients: Tensor) -> Tensor:
         """Return f_k00 and P_l(k, k') of coefficients (N, coefficient_count), shape (N, invariant_count)."""
         with torch.autocast(coefficients.device.type, enabled=False):

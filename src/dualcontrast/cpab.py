@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dualcontrast.spread import by_rows
+
 # On a GPU, the arrays of so many points are kept at once for the backward pass: about 0.6 GB at 50 steps.
 POINTS_AT_ONCE = 2**18
 
@@ -184,6 +186,7 @@ class CPAB(nn.Module):
             placed = (points.to(self.basis.dtype) * scale[:2]).expand(len(theta), -1, -1)
             return flow(placed, change, self.cells, self.steps) / scale[:2]
 
+    @by_rows("images", "theta")
     def warp(self, images: Tensor, theta: Tensor) -> Tensor:
         """Resample images at the moved positions of their pixels: the result at p is the image at T_θ(p).
 

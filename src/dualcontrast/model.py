@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dualcontrast import settings
+from dualcontrast import ranks, settings
 from dualcontrast.codes import Codes
 from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.source import ImageSource
@@ -22,7 +22,7 @@ from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, check_choices, choose_preparation
 from dualcontrast.training.batches import Batches, read_prepared
-from dualcontrast.training.engine import build_method, check_engine, make_fabric
+from dualcontrast.training.engine import build_method, check_devices, check_engine, make_fabric
 from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
 
@@ -46,6 +46,12 @@ class Model:
         Of initial weights, batch order, and every random draw.
     device : str
         `auto`, `cpu`, `cuda` or `mps`.
+    devices : int, 'auto' or None
+        Processes a node that train together, each on a GPU or on the CPU; `auto` is one for every GPU. Unless
+        given, as many as torchrun or srun has started. Without those, `fit` starts this program again for
+        every further device.
+    nodes : int, optional
+        Machines that train together.
     precision : str
         `32-true`, or `bf16-mixed` for mixed precision.
     normalisation : {'auto', 'unit', 'standardize'}
@@ -86,6 +92,8 @@ class Model:
         *,
         seed: int = 0,
         device: str = "auto",
+        devices: int | str | None = None,
+        nodes: int | None = None,
         precision: str = "32-true",
         normalisation: str = "auto",
         contrast: str | None = None,
@@ -100,10 +108,12 @@ class Model:
         if preset is not None and preset not in self.method_class.presets:
             raise settings.unknown_name(preset, list(self.method_class.presets), f"preset of {self.method}")
         check_engine(device, precision)
+        check_devices(device, devices, nodes)
         check_choices(normalisation, contrast, box, lowpass, mask_diameter)
         self._preset_is_open, self._changes = preset is None, changes
         self._take_preset(preset or "default")
         self.seed, self.device, self.precision = seed, device, precision
+        self.devices, self.nodes = devices, nodes
         self.normalisation, self.progress = normalisation, progress
         self.contrast, self.box, self.lowpass, self.mask_diameter = contrast, box, lowpass, mask_diameter
         self.network: Method | None = None
@@ -138,6 +148,8 @@ class Model:
     ) -> Self:
         """Train on images.
 
+        On several devices, all processes call it with the same images, and all end with the trained weights.
+
         Parameters
         ----------
         images : array, tensor or ImageSource, shape (N, C, *spatial), (N, H, W) or (N, D, H, W)
@@ -151,7 +163,7 @@ class Model:
         checkpointing : Checkpointing, optional
             Where to keep the state of the training.
         report : callable, optional
-            Given every row of metrics as it comes.
+            Given every row of metrics as it comes, on the first rank.
 
         Returns
         -------
@@ -166,17 +178,19 @@ class Model:
         source = as_source(images)
         self.suit(source.image_shape)
         self.preparation = preparation or self.choose_preparation(source)
-        fabric = make_fabric(self.device, self.precision)
+        fabric = make_fabric(self.device, self.precision, self.devices, self.nodes)
         self.network = self.untrained_network(self.preparation)
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         batches = Batches(source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device)
         self.history = []
-        with TrainingProgress(self.recipe.epochs * batches.per_epoch, enabled=self.progress) as bar:
+        with TrainingProgress(
+            self.recipe.epochs * batches.per_epoch, enabled=self.progress and ranks.first()
+        ) as bar:
 
             def receive(row: dict[str, Any]) -> None:
                 self.history.append(row)
                 bar.update(row)
-                if report:
+                if report and ranks.first():
                     report(row)
 
             train(self.network, batches, self.recipe, fabric, self.seed, checkpointing, receive)
@@ -360,7 +374,13 @@ class Model:
 
     @classmethod
     def from_description(
-        cls, description: Mapping[str, Any], *, device: str = "auto", progress: bool = True
+        cls,
+        description: Mapping[str, Any],
+        *,
+        device: str = "auto",
+        devices: int | str | None = None,
+        nodes: int | None = None,
+        progress: bool = True,
     ) -> "Model":
         """Build an untrained model from what `describe` returned, whatever the presets now say.
 
@@ -375,6 +395,8 @@ class Model:
             seed=description["seed"],
             precision=description["precision"],
             device=device,
+            devices=devices,
+            nodes=nodes,
             progress=progress,
         )
         model.config = settings.from_plain(model.method_class.Config, description["settings"])

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dualcontrast import ranks
 from dualcontrast.codes import Codes
 from dualcontrast.data.check import check_images
 from dualcontrast.data.fingerprint import describe_change, fingerprint
@@ -25,7 +26,8 @@ from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, RunFolder
 from dualcontrast.training.batches import check_enough
-from dualcontrast.training.loop import Checkpointing
+from dualcontrast.training.engine import make_fabric
+from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ def train(
     lowpass: float | None = None,
     mask_diameter: float | None = None,
     device: str = "auto",
+    devices: int | str | None = None,
+    nodes: int | None = None,
     precision: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -106,8 +110,9 @@ def train(
         `auto`, `unit` or `standardize`.
     contrast, box, lowpass, mask_diameter : optional
         How images are prepared besides; see `choose_preparation`.
-    device, precision : str
-        See `Model`.
+    device, devices, nodes, precision : optional
+        See `Model`. With several devices the first process writes the run, and the others end with the
+        training, by `SystemExit`.
     resume : bool
         Go on with the run in `output` from its last checkpoint, with the settings of the run; those given
         here must agree with them. Where there is no run yet, start one.
@@ -135,19 +140,25 @@ def train(
     if resume and overwrite:
         raise SettingError("--resume and --overwrite exclude each other; choose one")
     run = RunFolder(Path(output))
-    if resume and run.exists():
-        given = {"method": method, "preset": preset, "seed": seed, "precision": precision}
-        model, source = _continue(run, data, given, dict(changes or {}), device, progress)
-        other = run.preparation.contradiction(contrast, box, lowpass, mask_diameter)
-        if other:
-            raise RunError(
-                f"{run.path}: the run was prepared with {other}; "
-                "resume with its own settings or choose another --output"
-            )
-    else:
+    go_on = resume and run.exists()
+    wanted = run.config["precision"] if go_on and precision is None else precision or "32-true"
+    make_fabric(device, wanted, devices, nodes)
+    where = {"device": device, "devices": devices, "nodes": nodes, "progress": progress}
+
+    def prepare() -> tuple[Model, ImageSource]:
+        if go_on:
+            given = {"method": method, "preset": preset, "seed": seed, "precision": precision}
+            model, source = _continue(run, data, given, dict(changes or {}), where)
+            other = run.preparation.contradiction(contrast, box, lowpass, mask_diameter)
+            if other:
+                raise RunError(
+                    f"{run.path}: the run was prepared with {other}; "
+                    "resume with its own settings or choose another --output"
+                )
+            return model, source
         run.check_free(overwrite)
         preparing = {"normalisation", "contrast", "box", "lowpass", "mask_diameter"}
-        misplaced = ({"seed", "device", "precision", "progress"} | preparing) & set(changes or {})
+        misplaced = ({"seed", "precision", *where} | preparing) & set(changes or {})
         if misplaced:
             name = min(misplaced)
             raise SettingError(
@@ -158,43 +169,75 @@ def train(
             method,
             preset,
             seed=seed or 0,
-            device=device,
-            precision=precision or "32-true",
+            precision=wanted,
             normalisation=normalisation,
             contrast=contrast,
             box=box,
             lowpass=lowpass,
             mask_diameter=mask_diameter,
-            progress=progress,
+            **where,
             **dict(changes or {}),
         )
-        options = options or DataOptions()
+        asked = options or DataOptions()
         source = open_source(
             data,
-            labels=options.labels,
-            folder_labels=options.folder_labels,
-            datadir=options.datadir,
-            skip_bad=options.skip_bad,
-            tilt_range=options.tilt_range,
+            labels=asked.labels,
+            folder_labels=asked.folder_labels,
+            datadir=asked.datadir,
+            skip_bad=asked.skip_bad,
+            tilt_range=asked.tilt_range,
         )
-        run = _begin(run.path, model, source, options, overwrite)
+        _begin(run.path, model, source, asked, overwrite)
+        return model, source
 
+    model, source = _prepared_by_first(prepare, run, data, where)
     if not (run.path / WEIGHTS).exists():
         identity = {**model.describe(), "image_shape": list(run.preparation.image_shape)}
         checkpointing = Checkpointing(
             run.checkpoint, identity, resume, checkpoint_seconds, run.forget_metrics_after
         )
-        model.fit(
-            source,
-            ids=run.split.train,
-            preparation=run.preparation,
-            checkpointing=checkpointing,
-            report=run.append_metrics,
-        )
-        model.save(run.path / WEIGHTS)
+        try:
+            model.fit(
+                source,
+                ids=run.split.train,
+                preparation=run.preparation,
+                checkpointing=checkpointing,
+                report=run.append_metrics,
+            )
+        except (Stopped, NotFiniteError) as error:
+            # All ranks know; one says it.
+            if not ranks.first():
+                raise SystemExit(128 + error.signal_number if isinstance(error, Stopped) else 2) from None
+            raise
+        if ranks.first():
+            model.save(run.path / WEIGHTS)
+    is_first = ranks.first()
+    ranks.part()
+    if not is_first:
+        raise SystemExit(0)
     if evaluate:
         finish(run, device=device, progress=progress)
     return run
+
+
+def _prepared_by_first(
+    prepare: Callable[[], tuple[Model, ImageSource]],
+    run: RunFolder,
+    data: str | Path,
+    where: Mapping[str, Any],
+) -> tuple[Model, ImageSource]:
+    """Let the first rank prepare a run while the others wait, and then open what it has written."""
+    if ranks.first():
+        ready = False
+        try:
+            prepared = prepare()
+            ready = True
+        finally:
+            ranks.from_first(int(ready))
+        return prepared
+    if not ranks.from_first(0):
+        raise SystemExit(2)
+    return Model.from_description(run.config, **where), run.open_source(data)
 
 
 def finish(run: RunFolder, *, device: str = "auto", progress: bool = True) -> None:
@@ -326,7 +369,7 @@ def limit_split(split: Split, limit: int, seed: int) -> Split:
     return Split(choose(split.train, "train"), choose(split.test, "test"))
 
 
-def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, overwrite: bool) -> RunFolder:
+def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, overwrite: bool) -> None:
     """Look at the images once, decide what a resumed run must not decide again, and write it down."""
     model.suit(source.image_shape)
     split = make_split(source, options.test_fraction, model.seed)
@@ -352,7 +395,6 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     if options.skip_bad:
         write_skipped(run.path / SKIPPED, source.skipped)
     _warn_of_few_steps(model, len(split.train))
-    return run
 
 
 def _warn_of_few_steps(model: Model, images: int) -> None:
@@ -372,8 +414,7 @@ def _continue(
     data: str | Path,
     given: Mapping[str, Any],
     changes: dict[str, Any],
-    device: str,
-    progress: bool,
+    where: Mapping[str, Any],
 ) -> tuple[Model, ImageSource]:
     """Rebuild the model of a run, and refuse settings or images that are not those it began with."""
     config = run.config
@@ -383,7 +424,7 @@ def _continue(
                 f"{run.path}: the run has {name} {config[name]!r}, not {value!r}; "
                 "resume with its own settings or choose another --output"
             )
-    model = Model.from_description(config, device=device, progress=progress)
+    model = Model.from_description(config, **where)
     asked = apply_changes(model.method_class, Preset(model.config, model.recipe), changes)
     if asked != Preset(model.config, model.recipe):
         raise RunError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from dualcontrast import ranks
 from dualcontrast.codes import Codes
 from dualcontrast.data.open import open_source
 from dualcontrast.data.skipped import read_skipped
@@ -267,5 +268,6 @@ def _environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": packages,
         "torch_threads": torch.get_num_threads(),
+        "processes": ranks.world_size(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dualcontrast.mask import spherical_mask
+from dualcontrast.spread import alongside, by_rows
 from dualcontrast.wedge import apply_wedge, move_wedges
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -102,6 +103,7 @@ def rotation_matrices(angles: Tensor) -> Tensor:
     return roma.euler_to_rotmat("xyz", angles, degrees=True)
 
 
+@by_rows("images", "matrices", "displacements")
 def sample(
     images: Tensor,
     matrices: Tensor,
@@ -287,6 +289,7 @@ def random_view(
     return View(masked(apply_wedge(views, wedges), config), angles, wedges * turned)
 
 
+@by_rows("images")
 def masked(images: Tensor, config: ViewConfig) -> Tensor:
     """Multiply volumes with the soft sphere of the settings; leave images, or all where there is none."""
     if not config.mask or images.ndim != 5:
@@ -330,6 +333,7 @@ def view_pair(
     return first, second._replace(angles=torch.rad2deg(between))
 
 
+@by_rows("volumes")
 def split_noise(volumes: Tensor) -> tuple[Tensor, Tensor]:
     """Make two copies of noisy volumes that show the same particle under independent noise.
 
@@ -364,6 +368,7 @@ def as_a_view(images: Tensor, config: ViewConfig) -> Tensor:
     return masked(smoothed_as_views(images), config) if config.both else images
 
 
+@by_rows("images")
 def smoothed_as_views(images: Tensor) -> Tensor:
     """Smooth images on the whole as much as the linear interpolation of a turned copy does.
 
@@ -439,6 +444,7 @@ def smooth_displacements(images: Tensor, config: ViewConfig, generator: torch.Ge
         generator=generator,
         device=images.device,
     )
+    nodes = alongside(images, nodes)
     # Cubic interpolation is smoother, and exists in 2-D only.
     mode = "bicubic" if dimension == 2 else "trilinear"
     field = F.interpolate(nodes, size=images.shape[2:], mode=mode, align_corners=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dualcontrast.errors import SettingError
+from dualcontrast.spread import by_rows
 
 
 def tilt_wedge(box_shape: tuple[int, int, int], tilt_min: float, tilt_max: float) -> Tensor:
@@ -54,6 +55,7 @@ def tilt_wedge(box_shape: tuple[int, int, int], tilt_min: float, tilt_max: float
     return measured.float()[:, None, :].expand(depth, height, width // 2 + 1).contiguous()
 
 
+@by_rows("volumes", "wedge")
 def apply_wedge(volumes: Tensor, wedge: Tensor) -> Tensor:
     """Multiply the Fourier transforms of volumes by a wedge or by any other Fourier weights.
 
@@ -73,6 +75,7 @@ def apply_wedge(volumes: Tensor, wedge: Tensor) -> Tensor:
     return torch.fft.irfftn(spectrum, s=exact.shape[-3:], dim=(-3, -2, -1)).to(volumes.dtype)
 
 
+@by_rows("wedges", "matrices")
 def move_wedges(wedges: Tensor, matrices: Tensor, width: int) -> Tensor:
     """Turn Fourier weights as the volumes they belong to are turned.
 

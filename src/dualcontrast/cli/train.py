@@ -17,6 +17,8 @@ EXAMPLES = """**Examples**
 - Go on after an interruption: `dualcontrast train mnist --output runs/paper --resume`
 - Subtomograms at half their size, without noise beyond 20 Å: `dualcontrast train particles.star
   --output runs/half --box 32 --lowpass 20 --mask-diameter 280`
+- On four GPUs, or on two nodes with four each: `dualcontrast train mnist --output runs/four --devices 4`;
+  `srun --nodes 2 --ntasks-per-node 4 dualcontrast train mnist --output runs/eight`
 - Options from a file: `dualcontrast train mnist --output runs/file --config settings.yaml`, which holds for
   example `epochs: 40` and `settings: {weights: {independence: 2}}`; flags override it
 """
@@ -49,6 +51,8 @@ def train(
     lowpass: float | None = None,
     mask_diameter: float | None = None,
     device: str | None = None,
+    devices: str | None = None,
+    nodes: int | None = None,
     precision: str | None = None,
     setting: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     config: Path | None = None,
@@ -113,6 +117,11 @@ def train(
         Diameter of a soft spherical mask, in Å, or up to 1 as a share of the box; none unless given.
     device
         auto, cpu, cuda or mps.
+    devices
+        Number of GPUs of each node, or of processes on the CPU, that train together; auto is all GPUs. Unless
+        given, 1, or as many processes as torchrun or srun has started.
+    nodes
+        Number of nodes; more than one are started by torchrun or srun.
     precision
         32-true, or bf16-mixed for mixed precision.
     setting
@@ -152,6 +161,8 @@ def train(
         "lowpass": lowpass,
         "mask_diameter": mask_diameter,
         "device": device,
+        "devices": devices,
+        "nodes": nodes,
         "precision": precision,
     }
     options = read_options(config, list(flags)) if config else {}

@@ -213,7 +213,8 @@ class Method(nn.Module, ABC):
         Parameters
         ----------
         batch : Batch
-            Prepared images.
+            Prepared images: all of the step, though they may be spread over several devices (see
+            `dualcontrast.spread`).
         generator : torch.Generator
             The only source of randomness that a method may use; lives on the images' device.
         phase : str

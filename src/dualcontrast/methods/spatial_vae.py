@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dualcontrast import losses, rigid
 from dualcontrast.methods.base import Batch, CodeSize, Encoding, Method, Posterior, Preset, Recipe, Weight
 from dualcontrast.networks import check_image_shape, feature_count, paper_encoder
+from dualcontrast.spread import by_rows
 
 # A code of 1 shifts by a tenth of half the width.
 SHIFT_UNIT = 0.05
@@ -86,6 +87,7 @@ class CoordinateDecoder(nn.Module):
             self.from_coordinates.weight.mul_(detail)
             self.from_coordinates.bias.mul_(detail)
 
+    @by_rows("content", "back")
     def forward(self, content: Tensor, pixels: Tensor, back: Tensor) -> Tensor:
         """Draw pixels as logits.
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from dualcontrast.data.source import ImageSource
-from dualcontrast.errors import DataError
+from dualcontrast.errors import DataError, SettingError
 from dualcontrast.methods.base import Batch
 from dualcontrast.prepare import Preparation
 from dualcontrast.random_streams import numpy_stream
+from dualcontrast.ranks import world_size
+from dualcontrast.spread import own_rows, spread
 
 RESIDENT_BYTES = 2 * 2**30
 READ_AHEAD = 4
@@ -44,16 +46,24 @@ def _parts(source: ImageSource, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
-    """Raise `DataError` when there are fewer training images than one batch."""
+    """Raise `DataError` for fewer images than a batch, and `SettingError` for fewer in it than devices."""
     if count < batch_size:
         raise DataError(
             f"{source.location}: {count} training images are fewer than one batch of {batch_size}; "
             f"add images or train with --batch-size {max(count // 2, 2)} or less"
         )
+    if count // -(-count // batch_size) < world_size():
+        raise SettingError(
+            f"--batch-size {batch_size}: {world_size()} devices need as many images in a batch; "
+            "make the batches larger, or use fewer devices"
+        )
 
 
 class Batches:
     """Shuffled batches for training.
+
+    Where a training runs on several devices, each rank reads its own rows of every batch. The whole batch is
+    the same for any number of ranks.
 
     Every epoch visits each image once. The epoch is cut into `ceil(N / batch_size)` batches of nearly equal
     size, so the last one is never a rest of one or two images. Images that fit into `RESIDENT_BYTES` are
@@ -78,6 +88,8 @@ class Batches:
     ------
     DataError
         When there are fewer images than one batch.
+    SettingError
+        When a batch has fewer images than there are ranks.
     """
 
     def __init__(
@@ -112,21 +124,30 @@ class Batches:
         """Yield the batches of the steps `first` to `end - 1`."""
         if self._resident is not None:
             for step in range(first, end):
-                places = torch.from_numpy(self.places(step)).to(self._device)
+                places = torch.from_numpy(self._own_places(step)).to(self._device)
                 images, wedges = self._resident
-                yield Batch(images[places], None if wedges is None else wedges[places])
+                own = Batch(images[places], None if wedges is None else wedges[places])
+                yield self._spread(own, step)
             return
         # Reading is file input and NumPy copies, which leave Python's lock to the training thread.
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = [
-                reader.submit(self._read, self.places(step))
+                reader.submit(self._read, self._own_places(step))
                 for step in range(first, min(first + READ_AHEAD, end))
             ]
             for step in range(first, end):
                 batch = ahead.pop(0).result()
                 if step + READ_AHEAD < end:
-                    ahead.append(reader.submit(self._read, self.places(step + READ_AHEAD)))
-                yield _on_device(batch, self._device)
+                    ahead.append(reader.submit(self._read, self._own_places(step + READ_AHEAD)))
+                yield self._spread(_on_device(batch, self._device), step)
+
+    def _own_places(self, step: int) -> np.ndarray:
+        return self.places(step)[own_rows()]
+
+    def _spread(self, own: Batch, step: int) -> Batch:
+        images, wedges = own
+        total = len(self.places(step))
+        return Batch(spread(images, total), None if wedges is None else spread(wedges, total))
 
     def _read(self, places: np.ndarray) -> Batch:
         rows = self._rows[places]

@@ -1,10 +1,20 @@
-"""Where a training runs, and the network it starts from."""
+"""Where a training runs, on how many devices, and the network it starts from."""
 
+import logging
+import os
+from functools import cache
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
 
+from dualcontrast import ranks
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.methods.base import Method
 from dualcontrast.networks import check_image_shape
@@ -12,6 +22,7 @@ from dualcontrast.random_streams import stream_seed
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed")
+logger = logging.getLogger(__name__)
 
 
 def check_engine(device: str, precision: str) -> None:
@@ -34,10 +45,134 @@ def check_engine(device: str, precision: str) -> None:
         raise SettingError("--device mps: this machine has no Metal device; use --device cpu")
 
 
-def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
-    """Choose the device and the precision; raises as `check_engine`."""
+def check_devices(device: str, devices: int | str | None, nodes: int | None) -> tuple[int, int]:
+    """Find out on how many devices and nodes a training runs.
+
+    Parameters
+    ----------
+    device : str
+        See `check_engine`.
+    devices : int, 'auto' or None
+        Processes a node, of which each has a GPU or, on the CPU, its share of the cores. `auto`: one for
+        every GPU, and one on the CPU. None: as many as torchrun or srun has started, and one without them.
+    nodes : int or None
+        Machines; None as for `devices`.
+
+    Returns
+    -------
+    tuple of int
+        Devices a node, and nodes.
+
+    Raises
+    ------
+    SettingError
+        For numbers that this machine, torchrun or SLURM does not agree with.
+    """
+    started = _started_processes()
+    on_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
+    if devices == "auto":
+        devices = started[0] if started else torch.cuda.device_count() if on_cuda else 1
+    for name, number in (("devices", devices), ("nodes", nodes)):
+        if number is not None and not (str(number).isdecimal() and int(number) > 0):
+            raise SettingError(
+                f"--{name} {number}: give a number, at least 1{' or auto' * (name == 'devices')}"
+            )
+    asked = (None if devices is None else int(devices), nodes)
+    if asked == (1, 1) and started and started[2] == "srun":
+        # Tasks of srun that are trainings by themselves.
+        return 1, 1
+    if started:
+        for name, number, is_so in zip(("devices", "nodes"), asked, started[:2], strict=True):
+            if number not in (None, is_so):
+                raise SettingError(
+                    f"--{name} {number}: {started[2]} has started {started[0]} processes on each of "
+                    f"{started[1]} nodes; leave --{name} out, or start it otherwise"
+                )
+    found = started[:2] if started else (asked[0] or 1, asked[1] or 1)
+    if found == (1, 1):
+        return found
+    if not started and found[1] > 1 and not {"MASTER_ADDR", "NODE_RANK"} <= set(os.environ):
+        raise SettingError(f"--nodes {nodes}: start it with torchrun or srun, which reach the other nodes")
+    if on_cuda and found[0] > torch.cuda.device_count():
+        raise SettingError(
+            f"--devices {found[0]}: this machine has {torch.cuda.device_count()} CUDA devices; "
+            "give no more than those, or train with --device cpu"
+        )
+    if not on_cuda and (device == "mps" or (device == "auto" and torch.backends.mps.is_available())):
+        raise SettingError(f"--devices {found[0]}: several devices are CUDA devices or --device cpu")
+    return found
+
+
+def _started_processes() -> tuple[int, int, str] | None:
+    """Processes a node, nodes, and by what they were started; None without torchrun or srun."""
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        here = int(environment["LOCAL_WORLD_SIZE"])
+        return here, int(environment["WORLD_SIZE"]) // here, "torchrun"
+    # The number of the step's tasks: it is not there in the batch script itself.
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1:
+        nodes = int(environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", 1)))
+        if tasks % nodes or "SLURM_NTASKS_PER_NODE" not in environment:
+            raise SettingError(
+                f"SLURM has started {tasks} tasks on {nodes} nodes: "
+                "give it as many for every node, by --ntasks-per-node"
+            )
+        return tasks // nodes, nodes, "srun"
+    return None
+
+
+class _OneModelEach(DDPStrategy):
+    """Processes and their connections; what they compute together is told by `spread.Spread`."""
+
+    def setup_module(self, module: nn.Module) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return module
+
+
+def make_fabric(
+    device: str = "auto",
+    precision: str = "32-true",
+    devices: int | str | None = 1,
+    nodes: int | None = 1,
+) -> Fabric:
+    """Choose the device and the precision, and start or join the other processes where there are several.
+
+    Raises
+    ------
+    SettingError
+        As `check_engine` and `check_devices`.
+    """
     check_engine(device, precision)
-    return Fabric(accelerator=device, devices=1, precision=precision)  # pyright: ignore[reportArgumentType]
+    found = check_devices(device, devices, nodes)
+    if found == (1, 1):
+        # Told so, it does not look for other processes that torchrun or SLURM may have started.
+        alone = [LightningEnvironment()]
+        return Fabric(accelerator=device, devices=1, precision=precision, plugins=alone)  # pyright: ignore[reportArgumentType]
+    return _launched(device, precision, *found)
+
+
+@cache
+def _launched(device: str, precision: str, devices: int, nodes: int) -> Fabric:
+    if ranks.world_size() > 1:
+        raise SettingError("trainings on several devices that follow each other need the same devices")
+    # One line when they are there is enough.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    started = _started_processes()
+    environment: type[ClusterEnvironment] = LightningEnvironment
+    if started:
+        environment = TorchElasticEnvironment if started[2] == "torchrun" else SLURMEnvironment
+    fabric = Fabric(
+        accelerator="cuda" if device == "auto" and torch.cuda.is_available() else device,
+        devices=devices,
+        num_nodes=nodes,
+        precision=precision,  # pyright: ignore[reportArgumentType]
+        strategy=_OneModelEach(timeout=ranks.TIMEOUT),
+        plugins=[environment()],
+    )
+    fabric.launch()
+    if ranks.first():
+        logger.info(f"training on {devices} devices" + f" of each of {nodes} nodes" * (nodes > 1))
+    return fabric
 
 
 def build_method(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dualcontrast import ranks
+
 
 class StopRequest:
     """Remembers which signal asked the training to stop."""
@@ -14,6 +16,10 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
+
+    def of_any_rank(self) -> int | None:
+        """Return the signal that this or any other rank was sent, so that all stop after the same step."""
+        return ranks.agree(self.signal_number or 0) or None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from dualcontrast import ranks
 from dualcontrast.errors import RunError
 from dualcontrast.methods.base import Method, Recipe
 from dualcontrast.random_streams import torch_stream
@@ -45,6 +46,10 @@ class Checkpointing:
     resume: bool = False
     every_seconds: float = 60.0
     on_resume: Callable[[int], None] = lambda step: None
+
+
+class NotFiniteError(RunError):
+    """The loss is no longer a finite number; every rank knows it."""
 
 
 class Stopped(Exception):
@@ -83,7 +88,8 @@ def train(
     recipe : Recipe
         Epochs, learning rate and schedule.
     fabric : lightning_fabric.Fabric
-        Device and precision.
+        Device and precision. With several devices every rank computes the same terms, of the whole batch, and
+        the first one writes the checkpoint.
     seed : int
         Of the run; every random draw is made from it and the step.
     checkpointing : Checkpointing, optional
@@ -96,8 +102,10 @@ def train(
     ------
     Stopped
         After Ctrl-C or SIGTERM, once the checkpoint is written.
-    RunError
+    NotFiniteError
         When the loss is no longer finite; the last checkpoint is kept.
+    LostRankError
+        When another process of the training is gone; the last checkpoint is kept.
     """
     phases = method.phases()
     optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate) for phase in phases]
@@ -111,14 +119,14 @@ def train(
         for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         sums, steps_seen = states["sums"], states["steps_seen"]
-    if checkpointing and checkpointing.resume:
+    if checkpointing and checkpointing.resume and ranks.first():
         checkpointing.on_resume(start)
     model, *optimisers = fabric.setup(method, *optimisers)
     model.mark_forward_method("losses")
     model.train()
 
     def keep(step: int) -> None:
-        if checkpointing:
+        if checkpointing and ranks.first():
             states = {
                 "method": method.state_dict(),
                 "optimisers": [optimiser.state_dict() for optimiser in optimisers],
@@ -127,6 +135,7 @@ def train(
             }
             save_checkpoint(checkpointing.path, checkpointing.identity, step, states)
 
+    ranks.meet()
     logged_at = kept_at = time.monotonic()
     with stop_between_steps() as stop:
         for step, batch in enumerate(batches.from_step(start, total), start):
@@ -139,6 +148,7 @@ def train(
                     group["lr"] = phase.learning_rate_scale * learning_rate(recipe, step, batches.per_epoch)
                 optimiser.zero_grad()
                 fabric.backward(loss, inputs=phase.parameters)
+                ranks.average_gradients(phase.parameters)
                 optimiser.step()
                 for name, value in terms.items():
                     sums[name] = (
@@ -150,7 +160,7 @@ def train(
                 # Reading the sums waits for the device, so it happens here only.
                 means = {name: float(value) / steps_seen for name, value in sums.items()}
                 if not all(math.isfinite(value) for value in means.values()):
-                    raise RunError(_not_finite(means, done, checkpointing))
+                    raise NotFiniteError(_not_finite(means, done, checkpointing))
                 now = time.monotonic()
                 report(
                     {
@@ -165,9 +175,11 @@ def train(
                 if done == total or (checkpointing and now - kept_at > checkpointing.every_seconds):
                     keep(done)
                     kept_at = time.monotonic()
-            if stop.signal_number is not None and done < total:
+            asked = stop.of_any_rank()
+            if asked is not None and done < total:
                 keep(done)
-                raise Stopped(stop.signal_number, done)
+                ranks.meet()
+                raise Stopped(asked, done)
     method.eval()
 
 
