@@ -99,8 +99,13 @@ def train(
     RunError
         When the loss is no longer finite; the last checkpoint is kept.
     """
+    model = fabric.setup_module(method)
+    model.mark_forward_method("losses")
     phases = method.phases()
-    optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate) for phase in phases]
+    # Fused: the decoder of volumes has 180 million weights, and one pass over them is enough.
+    optimisers = [
+        torch.optim.Adam(phase.parameters, lr=recipe.learning_rate, fused=True) for phase in phases
+    ]
     total = recipe.epochs * batches.per_epoch
     start = 0
     sums: dict[str, Tensor] = {}
@@ -113,8 +118,7 @@ def train(
         sums, steps_seen = states["sums"], states["steps_seen"]
     if checkpointing and checkpointing.resume:
         checkpointing.on_resume(start)
-    model, *optimisers = fabric.setup(method, *optimisers)
-    model.mark_forward_method("losses")
+    optimisers = [fabric.setup_optimizers(optimiser) for optimiser in optimisers]
     model.train()
 
     def keep(step: int) -> None:
