@@ -1,17 +1,18 @@
 """The authors' procedure in plain PyTorch: what `dualcontrast benchmark speed` compares with.
 
 It does what their released code does, in the same order, and none of what makes a training fast: images come
-one by one from a DataLoader; the image, its rotation and its negatives go through the whole network in separate
+one by one from a DataLoader; the image, its rotation and its negatives go through the network in separate
 passes; the images of the positive pairs are encoded once more; a second optimiser step for them also computes
 the gradients of the decoder, which it does not use; and the losses are read back in every step.
 
 What it computes is the arithmetic of the preset `reference`: the bugs that the preset does not copy (see
-docs/method.md) are not copied here either. They do not change how long a step takes. Reading the images of MNIST
-through PIL, as theirs does, is left out, which makes it faster than theirs.
+docs/method.md) are not copied here either. They do not change how long a step takes. Reading the images of
+MNIST through PIL, as theirs does, is left out, which makes it faster than theirs.
 """
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -79,12 +80,18 @@ class Encoder(nn.Module):
             for outputs in (32, 64, 128):
                 layers += [nn.Conv3d(channels, outputs, 4, stride=2, padding=1), nn.LeakyReLU()]
                 channels, size = outputs, size // 2
-            layers += [nn.Conv3d(channels, 512, size), nn.LeakyReLU(), nn.Conv3d(512, 1024, 1), nn.LeakyReLU()]
+            layers += [
+                nn.Conv3d(channels, 512, size),
+                nn.LeakyReLU(),
+                nn.Conv3d(512, 1024, 1),
+                nn.LeakyReLU(),
+            ]
             features = 1024
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.heads = nn.ModuleList(nn.Linear(features, code) for _ in range(4))
 
     def forward(self, x: Tensor) -> Heads:
+        """Infer the posteriors of images (N, C, *spatial)."""
         features = self.convolutions(x)
         return Heads(*(head(features) for head in self.heads))
 
@@ -105,9 +112,10 @@ class Decoder(nn.Module):
             first, hidden = 256, (512, 512, 512) if pixels <= 32**2 else (512, 1024, 1024)
         self.from_z, self.from_c = nn.Linear(code, first), nn.Linear(code, first)
         widths = (2 * first, *hidden, pixels)
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        """Draw images (N, C, *spatial) from codes (N, code)."""
         h = torch.cat((self.from_z(z), self.from_c(c)), dim=1)
         for layer in self.layers:
             h = layer(F.relu(h))
@@ -124,6 +132,7 @@ class Network(nn.Module):
         self.encoder, self.decoder = Encoder(image_shape, code), Decoder(image_shape, code)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Heads]:
+        """Encode images (N, C, *spatial), sample both codes, and draw them."""
         heads = self.encoder(x)
         z, c = sample(heads.z, heads.z_log_variance), sample(heads.c, heads.c_log_variance)
         return self.decoder(z, c), heads
@@ -181,6 +190,8 @@ def turn(angles: Tensor, dimension: int, first: int, second: int) -> Tensor:
 
 def first_loss(network: Network, x: Tensor, turned: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Losses of the first step: VAE, con(c), and the negative part of con(z).
+
+    The negatives of images are drawn as well, and thrown away; those of volumes are encoded only.
 
     Parameters
     ----------

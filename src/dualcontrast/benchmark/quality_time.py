@@ -146,10 +146,17 @@ def time_to_quality(
             network.eval()
             content, transformation = (posterior.mean.numpy() for posterior in encode_images(network, images))
             network.train()
-            found = d_score(Codes(ids=ids, content=content, transformation=transformation), labels, fitted, split.test)
+            found = d_score(
+                Codes(ids=ids, content=content, transformation=transformation), labels, fitted, split.test
+            )
             scores = found["content"]
-            points.append(Reached(trained, row["step"], scores["from_content"], scores["from_transformation"]))
-            on_progress(f"time to quality: {trained:.0f} s, {scores['from_content']:.3f} from c")
+            points.append(
+                Reached(trained, row["step"], scores["from_content"], scores["from_transformation"])
+            )
+            on_progress(
+                f"time to quality: {trained:.0f} s, {points[-1].content:.3f} from c, "
+                f"{points[-1].transformation:.3f} from z"
+            )
         started = time.perf_counter()
 
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`dualcontrast benchmark speed`: how fast training and encoding are, beside the authors' procedure and the limit."""
+"""How fast training and encoding are, beside the authors' procedure and the limit of the machine."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from dualcontrast.benchmark.machine_limit import matrix_rate
 from dualcontrast.benchmark.peak_memory import PeakMemory, peak_memory
 from dualcontrast.benchmark.procedures import AUTHORS, Procedure, Speeds
 from dualcontrast.benchmark.quality_time import QualityTime, time_to_quality
-from dualcontrast.benchmark.speed_shapes import Shape, Target, choose_shapes, generated_images
+from dualcontrast.benchmark.speed_shapes import Target, choose_shapes, generated_images
 from dualcontrast.errors import SettingError
 from dualcontrast.files import write_text
 from dualcontrast.training.engine import check_engine
 
-REPEATS, QUICK_REPEATS = 5, 1
+REPEATS = 5
 QUICK_BATCHES = 2
 
 
@@ -76,6 +76,7 @@ def speed(
     output: Path | None = None,
     *,
     shapes: Sequence[str] = ("all",),
+    repeats: int = REPEATS,
     quick: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -91,6 +92,8 @@ def speed(
         Folder for the two files.
     shapes : sequence of str
         Names of `SHAPES`, or `all`.
+    repeats : int
+        Trainings and encodings of each procedure.
     quick : bool
         One repeat of two batches: shows that everything works, and measures little.
     device, precision : str
@@ -105,14 +108,15 @@ def speed(
     Raises
     ------
     SettingError
-        For an unknown shape, device or precision, or a number of threads below 1.
+        For an unknown shape, device or precision, or a number below 1.
     DataError
         When MNIST is asked for and not there.
     """
     chosen = choose_shapes(list(shapes))
     check_engine(device, precision)
-    if threads is not None and threads < 1:
-        raise SettingError(f"--threads {threads}: give a number above 0")
+    for name, value in (("threads", threads), ("repeats", repeats)):
+        if value is not None and value < 1:
+            raise SettingError(f"--{name} {value}: give a number above 0")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "mps":
@@ -138,8 +142,10 @@ def speed(
         measured = []
         for shape in chosen:
             of_shape = [procedure for procedure in procedures if procedure.shape == shape]
-            measured += _measure(of_shape, memories[len(measured) :], quick, on_progress)
-        table = SpeedTable(machine, rates, measured, time_to_quality(device, precision, on_progress) if quality else None)
+            measured += _measure(of_shape, memories[len(measured) :], repeats, quick, on_progress)
+        table = SpeedTable(
+            machine, rates, measured, time_to_quality(device, precision, on_progress) if quality else None
+        )
     if output is not None:
         write_text(output / "speed.md", as_markdown(table))
         write_text(output / "speed.json", as_json(table))
@@ -149,6 +155,7 @@ def speed(
 def _measure(
     procedures: Sequence[Procedure],
     memories: Sequence[PeakMemory],
+    repeats: int,
     quick: bool,
     on_progress: Callable[[str], None],
 ) -> list[Measured]:
@@ -157,18 +164,18 @@ def _measure(
     largest = max(procedure.batch for procedure in procedures)
     count = QUICK_BATCHES * largest if quick else max(shape.images, 2 * largest)
     images = generated_images(shape, count)
-    repeats: dict[str, list[Speeds]] = {procedure.name: [] for procedure in procedures}
-    for repeat in range(QUICK_REPEATS if quick else REPEATS):
+    speeds: dict[str, list[Speeds]] = {procedure.name: [] for procedure in procedures}
+    for repeat in range(1 if quick else repeats):
         for procedure in procedures:
             on_progress(f"{shape.name}: {procedure.name}, repeat {repeat + 1}")
             batches = QUICK_BATCHES if quick else None
-            repeats[procedure.name].append(procedure.speeds(procedure.some(images, batches)))
+            speeds[procedure.name].append(procedure.speeds(procedure.some(images, batches)))
     on_progress(f"{shape.name}: operations")
     # The authors' procedure is held against what `reference`, the same arithmetic, must do.
     must = {procedure.name: procedure.operations_an_image(images) for procedure in procedures[1:]}
     must[AUTHORS] = must["reference"]
     return [
-        Measured(procedure, repeats[procedure.name], *must[procedure.name], memory)
+        Measured(procedure, speeds[procedure.name], *must[procedure.name], memory)
         for procedure, memory in zip(procedures, memories, strict=False)
     ]
 
@@ -221,7 +228,9 @@ def as_markdown(table: SpeedTable) -> str:
     where = machine["gpu"] or f"{machine['cpu']} ({machine['instructions']})"
     rates = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in table.rates.items())
     count = len(table.measured[0].repeats)
-    of_repeats = f"medians of {count} repeats, smallest and largest in brackets" if count > 1 else "one repeat"
+    of_repeats = (
+        f"medians of {count} repeats, smallest and largest in brackets" if count > 1 else "one repeat"
+    )
     parts = [
         f"{machine['date']}, {where}, {machine['threads']} threads, torch {machine['torch']}, "
         f"{machine['precision']}. Matrix products: {rates}. Images a second are {of_repeats}.",
@@ -262,7 +271,9 @@ def _cells(table: SpeedTable, measured: Measured, part: str) -> list[str]:
         f"{procedure.shape.title}: {name}",
         _with_spread(ours),
         "1" if is_authors else _against(ratio, target.training if part == "training" else target.encoding),
-        _against(100 * share, target.of_limit and 100 * target.of_limit if part == "training" else None, " %"),
+        _against(
+            100 * share, target.of_limit and 100 * target.of_limit if part == "training" else None, " %"
+        ),
         f"{limit / statistics.median(their):.1f}",
     ]
     if part == "training":

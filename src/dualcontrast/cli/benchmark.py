@@ -133,6 +133,7 @@ def speed(
     *,
     output: Path | None = None,
     shapes: str = "all",
+    repeats: int = 5,
     quick: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -150,6 +151,8 @@ def speed(
         Folder for speed.md and speed.json.
     shapes
         Shapes of images, between commas: mnist, linemod, subtomogram; or all.
+    repeats
+        Trainings and encodings of each procedure.
     quick
         One repeat of two batches, to see that it works.
     device
@@ -174,6 +177,7 @@ def speed(
         table = measure_speed(
             output,
             shapes=names,
+            repeats=repeats,
             quick=quick,
             device=device,
             threads=threads,

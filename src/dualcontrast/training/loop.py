@@ -103,9 +103,7 @@ def train(
     model.mark_forward_method("losses")
     phases = method.phases()
     # Fused: the decoder of volumes has 180 million weights, and one pass over them is enough.
-    optimisers = [
-        torch.optim.Adam(phase.parameters, lr=recipe.learning_rate, fused=True) for phase in phases
-    ]
+    optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate, fused=True) for phase in phases]
     total = recipe.epochs * batches.per_epoch
     start = 0
     sums: dict[str, Tensor] = {}
