@@ -77,9 +77,10 @@ class Encoder(nn.Module):
                 channels, outputs, size = outputs, 2 * outputs, (size - 3) // 2 + 1
             features = channels * size**2
         else:
-            for outputs in (32, 64, 128):
+            outputs = 32
+            while size > 4:
                 layers += [nn.Conv3d(channels, outputs, 4, stride=2, padding=1), nn.LeakyReLU()]
-                channels, size = outputs, size // 2
+                channels, outputs, size = outputs, 2 * outputs, size // 2
             layers += [
                 nn.Conv3d(channels, 512, size),
                 nn.LeakyReLU(),
@@ -116,7 +117,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Draw images (N, C, *spatial) from codes (N, code)."""
-        h = torch.cat((self.from_z(z), self.from_c(c)), dim=1)
+        h = torch.cat((self.from_c(c), self.from_z(z)), dim=1)
         for layer in self.layers:
             h = layer(F.relu(h))
         if len(self.image_shape) == 3:

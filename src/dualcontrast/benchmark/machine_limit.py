@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -51,7 +52,10 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def operations(compute: Callable[[], object]) -> int:
+T = TypeVar("T")
+
+
+def operations(compute: Callable[[], T]) -> tuple[int, T]:
     """Count the floating-point operations of the matrix products and convolutions in a computation.
 
     A multiplication and an addition are two. What is done element by element (activations, normalisations,
@@ -61,7 +65,14 @@ def operations(compute: Callable[[], object]) -> int:
     ----------
     compute : callable
         Does it; gradients count as well.
+
+    Returns
+    -------
+    int
+        Their number.
+    object
+        What was computed.
     """
     with FlopCounterMode(display=False) as counter:
-        compute()
-    return counter.get_total_flops()
+        computed = compute()
+    return counter.get_total_flops(), computed

@@ -96,10 +96,12 @@ class Procedure:
         They repeat nothing: every image, view and decoded image goes through a network once, and gradients
         are computed for what is trained only. One step is the difference between trainings of two and one.
         """
-        one, two = self.some(images, 1), self.some(images, 2)
-        counts = [operations(lambda part=part: self.fit(part, epochs=1)) for part in (one, two)]
-        model = self.fit(one, epochs=1)
-        return (counts[1] - counts[0]) / len(one), operations(lambda: model.encode(one)) / len(one)
+        counts, parts = [], [self.some(images, batches) for batches in (1, 2)]
+        for part in parts:
+            count, model = operations(lambda part=part: self.fit(part, epochs=1))
+            counts.append(count)
+        encoding, _ = operations(lambda: model.encode(parts[0]))
+        return (counts[1] - counts[0]) / self.batch, encoding / self.batch
 
 
 def _speed_of_last_epoch(model: Model) -> float:

@@ -24,7 +24,7 @@ from dualcontrast.files import write_text
 from dualcontrast.training.engine import check_engine
 
 REPEATS = 5
-QUICK_BATCHES = 2
+QUICK_BATCHES = 1
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def speed(
     repeats : int
         Trainings and encodings of each procedure.
     quick : bool
-        One repeat of two batches: shows that everything works, and measures little.
+        One repeat of one batch: shows that everything works, and measures little.
     device, precision : str
         See `Model`.
     threads : int, optional
@@ -162,7 +162,8 @@ def _measure(
     """Time the procedures of one shape in turn, so that what else the machine does disturbs all of them."""
     shape = procedures[0].shape
     largest = max(procedure.batch for procedure in procedures)
-    count = QUICK_BATCHES * largest if quick else max(shape.images, 2 * largest)
+    # Two batches at least: operations are those of the second.
+    count = 2 * largest if quick else max(shape.images, 2 * largest)
     images = generated_images(shape, count)
     speeds: dict[str, list[Speeds]] = {procedure.name: [] for procedure in procedures}
     for repeat in range(1 if quick else repeats):

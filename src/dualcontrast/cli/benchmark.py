@@ -154,7 +154,7 @@ def speed(
     repeats
         Trainings and encodings of each procedure.
     quick
-        One repeat of two batches, to see that it works.
+        One repeat of one batch, to see that it works.
     device
         auto, cpu or cuda.
     threads
