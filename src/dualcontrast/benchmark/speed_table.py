@@ -227,13 +227,14 @@ def as_markdown(table: SpeedTable) -> str:
     """Write the tables, as docs/speed.md shows them."""
     machine = table.machine
     where = machine["gpu"] or f"{machine['cpu']} ({machine['instructions']})"
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     rates = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in table.rates.items())
     count = len(table.measured[0].repeats)
     of_repeats = (
         f"medians of {count} repeats, smallest and largest in brackets" if count > 1 else "one repeat"
     )
     parts = [
-        f"{machine['date']}, {where}, {machine['threads']} threads, torch {machine['torch']}, "
+        f"{machine['date']}, {where}, {threads}, torch {machine['torch']}, "
         f"{machine['precision']}. Matrix products: {rates}. Images a second are {of_repeats}.",
         "",
     ]
