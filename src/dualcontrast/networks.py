@@ -90,17 +90,17 @@ class ChannelsLastConv2d(nn.Conv2d):
     the normalisation's input into the other order.
     """
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve images (N, C, H, W)."""
-        return self._conv_forward(images, _channels_last(self.weight), self.bias)
+        return self._conv_forward(input, _channels_last(self.weight), self.bias)
 
 
 class ChannelsLastConv3d(nn.Conv3d):
     """The same for volumes."""
 
-    def forward(self, volumes: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve volumes (N, C, D, H, W)."""
-        return self._conv_forward(volumes, _channels_last(self.weight), self.bias)
+        return self._conv_forward(input, _channels_last(self.weight), self.bias)
 
 
 def _channels_last(weight: Tensor) -> Tensor:
@@ -113,9 +113,9 @@ def _channels_last(weight: Tensor) -> Tensor:
 class WholeConvolution3d(nn.Conv3d):
     """A convolution over volumes as large as its kernel: one matrix product, several times as fast."""
 
-    def forward(self, volumes: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve volumes (N, C, *kernel_size), giving (N, outputs, 1, 1, 1)."""
-        product = F.linear(volumes.flatten(1), self.weight.flatten(1), self.bias)
+        product = F.linear(input.flatten(1), self.weight.flatten(1), self.bias)
         return product[..., None, None, None]
 
 

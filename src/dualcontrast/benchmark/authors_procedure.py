@@ -130,6 +130,7 @@ class Network(nn.Module):
 
     def __init__(self, image_shape: tuple[int, ...], code: int) -> None:
         super().__init__()
+        self.code = code
         self.encoder, self.decoder = Encoder(image_shape, code), Decoder(image_shape, code)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Heads]:
@@ -259,7 +260,6 @@ def train(
         Called before the clock is read.
     """
     loader = DataLoader(Items(pixels), batch_size, shuffle=True, drop_last=True)
-    code = network.encoder.heads[0].out_features
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     encoder_optimiser = torch.optim.Adam(network.encoder.parameters(), LEARNING_RATE)
     schedules = [
@@ -285,7 +285,7 @@ def train(
             loss.backward(retain_graph=True)
             optimiser.step()
 
-            z = torch.randn(len(x), code, device=device)
+            z = torch.randn(len(x), network.code, device=device)
             loss = second_loss(network, x, torch.randperm(len(x)), torch.randperm(len(x)), z)
             encoder_optimiser.zero_grad()
             loss.backward()

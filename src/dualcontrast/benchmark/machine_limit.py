@@ -33,11 +33,11 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 3.0) 
             break
         a, b = (torch.randn((side, side), device=device).to(dtype) for _ in range(2))
         # The first product loads the library.
-        a @ b
+        torch.matmul(a, b)
         for _ in range(TRIES):
             wait_for(device)
             started = time.perf_counter()
-            a @ b
+            torch.matmul(a, b)
             wait_for(device)
             ended = time.perf_counter()
             best = max(best, operations / (ended - started))

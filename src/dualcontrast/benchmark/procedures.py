@@ -96,12 +96,11 @@ class Procedure:
         They repeat nothing: every image, view and decoded image goes through a network once, and gradients
         are computed for what is trained only. One step is the difference between trainings of two and one.
         """
-        counts, parts = [], [self.some(images, batches) for batches in (1, 2)]
-        for part in parts:
-            count, model = operations(lambda part=part: self.fit(part, epochs=1))
-            counts.append(count)
-        encoding, _ = operations(lambda: model.encode(parts[0]))
-        return (counts[1] - counts[0]) / self.batch, encoding / self.batch
+        first, both = self.some(images, 1), self.some(images, 2)
+        one, _ = operations(lambda: self.fit(first, epochs=1))
+        two, model = operations(lambda: self.fit(both, epochs=1))
+        encoding, _ = operations(lambda: model.encode(first))
+        return (two - one) / self.batch, encoding / self.batch
 
 
 def _speed_of_last_epoch(model: Model) -> float:

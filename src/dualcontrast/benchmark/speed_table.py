@@ -228,7 +228,9 @@ def as_markdown(table: SpeedTable) -> str:
     machine = table.machine
     where = machine["gpu"] or f"{machine['cpu']} ({machine['instructions']})"
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
-    rates = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in table.rates.items())
+    rates = ", ".join(
+        f"{rate / 1e9:,.{1 if rate < 1e10 else 0}f} GFLOP/s in {name}" for name, rate in table.rates.items()
+    )
     count = len(table.measured[0].repeats)
     of_repeats = (
         f"medians of {count} repeats, smallest and largest in brackets" if count > 1 else "one repeat"

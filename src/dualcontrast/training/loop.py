@@ -99,8 +99,8 @@ def train(
     RunError
         When the loss is no longer finite; the last checkpoint is kept.
     """
-    model = fabric.setup_module(method)
-    model.mark_forward_method("losses")
+    # A fused Adam keeps its counters where the weights are, so they go to the device first.
+    method.to(fabric.device)
     phases = method.phases()
     # Fused: the decoder of volumes has 180 million weights, and one pass over them is enough.
     optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate, fused=True) for phase in phases]
@@ -116,7 +116,8 @@ def train(
         sums, steps_seen = states["sums"], states["steps_seen"]
     if checkpointing and checkpointing.resume:
         checkpointing.on_resume(start)
-    optimisers = [fabric.setup_optimizers(optimiser) for optimiser in optimisers]
+    model, *optimisers = fabric.setup(method, *optimisers)
+    model.mark_forward_method("losses")
     model.train()
 
     def keep(step: int) -> None:
