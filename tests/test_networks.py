@@ -4,11 +4,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from dualcontrast.errors import DataError
 from dualcontrast.networks import (
+    ChannelsLastConv2d,
+    ChannelsLastConv3d,
     ConvolutionalDecoder,
     FullyConnectedDecoder,
+    InstanceNorm,
+    WholeConvolution3d,
     check_image_shape,
     feature_count,
     paper_encoder,
@@ -83,3 +88,31 @@ def test_standardised_images_are_not_bounded():
 def test_shapes_that_are_refused(shape):
     with pytest.raises(DataError):
         check_image_shape(shape)
+
+
+@pytest.mark.parametrize(
+    ("fast", "plain", "shape", "options"),
+    [
+        (ChannelsLastConv2d, nn.Conv2d, (1, 9, 10), {"kernel_size": 5, "stride": 2, "padding": 1}),
+        (ChannelsLastConv3d, nn.Conv3d, (2, 8, 6, 7), {"kernel_size": 4, "stride": 2, "padding": 1}),
+        (WholeConvolution3d, nn.Conv3d, (3, 4, 4, 4), {"kernel_size": 4}),
+    ],
+)
+def test_faster_layers_compute_what_torch_computes(fast, plain, shape, options):
+    torch.manual_seed(0)
+    layer, reference = (kind(shape[0], 6, **options).double() for kind in (fast, plain))
+    layer.load_state_dict(reference.state_dict())
+    images = torch.randn(5, *shape, dtype=torch.float64)
+    outputs = []
+    for convolution in (layer, reference):
+        given = images.clone().requires_grad_()
+        found = convolution(given)
+        found.square().sum().backward()
+        outputs.append([found, given.grad, convolution.weight.grad, convolution.bias.grad])
+    for found, expected in zip(*outputs, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_instance_normalisation_is_that_of_torch():
+    images = torch.randn(5, 3, 6, 4).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(InstanceNorm()(images), nn.InstanceNorm2d(3)(images), rtol=1e-5, atol=1e-5)

@@ -27,8 +27,9 @@ from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
 
 Images = np.ndarray | Tensor | ImageSource
-# Images that are encoded or decoded at once: at most so many, and fewer where they are large volumes.
-MOST_AT_ONCE, PIXELS_AT_ONCE = 512, 2**23
+# Images that are encoded or decoded at once: at most so many, and fewer where they are large volumes. More
+# take longer on a CPU, whose cache does not hold what is computed from them.
+MOST_AT_ONCE, MOST_ON_CPU, PIXELS_AT_ONCE = 512, 128, 2**23
 VOLUME_PRESET = "subtomogram"
 
 
@@ -243,7 +244,7 @@ class Model:
         source = as_source(images)
         preparation.check_source(source)
         parts: dict[str, list[np.ndarray]] = {}
-        step = _at_once(preparation)
+        step = _at_once(preparation, _device_of(network))
         for first in track(range(0, len(source), step), "encoding", enabled=self.progress):
             rows = np.arange(first, min(first + step, len(source)))
             batch = read_prepared(source, preparation, rows).to(_device_of(network))
@@ -274,7 +275,7 @@ class Model:
             raise SettingError(f"{self.method} has no decoder; use a generative method")
         device = _device_of(network)
         images = []
-        step = _at_once(preparation)
+        step = _at_once(preparation, device)
         for first in range(0, len(codes), step):
             rows = slice(first, first + step)
             with torch.inference_mode():
@@ -469,9 +470,10 @@ def as_source(images: Images) -> ImageSource:
     return images if isinstance(images, ImageSource) else ArraySource(images)
 
 
-def _at_once(preparation: Preparation) -> int:
+def _at_once(preparation: Preparation, device: torch.device) -> int:
     """Number of images that go through the networks together."""
-    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // math.prod(preparation.image_shape)))
+    most = MOST_ON_CPU if device.type == "cpu" else MOST_AT_ONCE
+    return max(1, min(most, PIXELS_AT_ONCE // math.prod(preparation.image_shape)))
 
 
 def _device_of(network: Method) -> torch.device:

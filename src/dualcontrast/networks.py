@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualcontrast.errors import DataError
@@ -51,10 +52,15 @@ def paper_encoder(
     two_dimensional = len(spatial) == 2
     kernel, target = (5, 3) if two_dimensional else (4, 4)
     first = (16 if two_dimensional else 32) * width
-    convolution: type[nn.Module] = nn.Conv2d if two_dimensional else nn.Conv3d
     layers: list[nn.Module] = []
 
     def block(inputs: int, outputs: int, size: int, stride: int, padding: int) -> None:
+        if not two_dimensional:
+            # The last two layers look at all that is left, if that is a cube.
+            whole = padding == 0 and len(set(spatial)) == 1
+            convolution: type[nn.Module] = WholeConvolution3d if whole else ChannelsLastConv3d
+        else:
+            convolution = ChannelsLastConv2d if inputs == 1 else nn.Conv2d
         # A bias before a normalisation is subtracted again.
         bias = normalisation == "none"
         layers.append(convolution(inputs, outputs, size, stride=stride, padding=padding, bias=bias))
@@ -77,9 +83,57 @@ def paper_encoder(
     return nn.Sequential(*layers, nn.Flatten())
 
 
+class ChannelsLastConv2d(nn.Conv2d):
+    """A convolution that has the channels of a point side by side in memory, on CPUs.
+
+    Of images of one channel that takes a third of the time; of more, what is gained is lost again in bringing
+    the normalisation's input into the other order.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve images (N, C, H, W)."""
+        return self._conv_forward(input, _channels_last(self.weight), self.bias)
+
+
+class ChannelsLastConv3d(nn.Conv3d):
+    """The same for volumes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve volumes (N, C, D, H, W)."""
+        return self._conv_forward(input, _channels_last(self.weight), self.bias)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """Lay out a kernel so that the convolution and its output follow; the parameter stays as it is."""
+    if weight.device.type != "cpu":
+        return weight
+    return weight.to(memory_format=torch.channels_last if weight.ndim == 4 else torch.channels_last_3d)
+
+
+class WholeConvolution3d(nn.Conv3d):
+    """A convolution over volumes as large as its kernel: one matrix product, several times as fast."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve volumes (N, C, *kernel_size), giving (N, outputs, 1, 1, 1)."""
+        product = F.linear(input.flatten(1), self.weight.flatten(1), self.bias)
+        return product[..., None, None, None]
+
+
+class InstanceNorm(nn.Module):
+    """Zero mean and unit variance for every channel of every image, without weights.
+
+    Normalising groups of one channel each is the same as `torch.nn.InstanceNorm2d`, and faster on CPUs.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise images (N, C, *spatial)."""
+        # Group normalisation is slow where the channels of a point lie side by side.
+        return F.group_norm(images.contiguous(), images.shape[1])
+
+
 def _normalisation(kind: Normalisation, channels: int, dimension: int) -> list[nn.Module]:
     if kind == "instance":
-        return [nn.InstanceNorm2d(channels) if dimension == 2 else nn.InstanceNorm3d(channels)]
+        return [InstanceNorm()]
     if kind == "batch":
         return [nn.BatchNorm2d(channels) if dimension == 2 else nn.BatchNorm3d(channels)]
     return []

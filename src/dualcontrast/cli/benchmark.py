@@ -1,11 +1,11 @@
-"""`dualcontrast benchmark`: comparisons of methods."""
+"""`dualcontrast benchmark`: comparisons of methods, and of speeds."""
 
 from pathlib import Path
 from typing import Literal
 
 from cyclopts import App
 
-app = App(name="benchmark", help="Compare methods on the same images, by the same measures.")
+app = App(name="benchmark", help="Compare methods on the same images by the same measures; measure speed.")
 
 
 @app.command(
@@ -119,3 +119,72 @@ def table1(
         )
     print((output / "table1.md").read_text(encoding="utf-8").split("## How it was made")[0].rstrip())
     print(f"\nTable: {output / 'table1.md'}, .csv and .tex; figures: {output / 'figures'}")
+
+
+@app.command(
+    help_epilogue="""**Examples**
+
+- All shapes, on all cores: `dualcontrast benchmark speed --output speed`
+- Does it work here? `dualcontrast benchmark speed --quick --shapes mnist`
+- How long until the scores of the paper? `dualcontrast benchmark speed --time-to-quality --output speed`
+"""
+)
+def speed(
+    *,
+    output: Path | None = None,
+    shapes: str = "all",
+    repeats: int = 5,
+    quick: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "32-true",
+    time_to_quality: bool = False,
+    progress: bool = True,
+) -> None:
+    """Measure the speed of training and encoding beside the authors' procedure, and print the table.
+
+    Generated images, some minutes; nothing else should run on the machine.
+
+    Parameters
+    ----------
+    output
+        Folder for speed.md and speed.json.
+    shapes
+        Shapes of images, between commas: mnist, linemod, subtomogram; or all.
+    repeats
+        Trainings and encodings of each procedure.
+    quick
+        One repeat of one batch, to see that it works.
+    device
+        auto, cpu or cuda.
+    threads
+        Threads of the CPU; all cores unless given.
+    precision
+        32-true or bf16-mixed; the authors' procedure is in single precision always.
+    time_to_quality
+        Train on MNIST as well, and see when the paper's scores are reached.
+    progress
+        Show what is being done.
+    """
+    from rich.console import Console
+
+    from dualcontrast.benchmark.speed_table import as_markdown
+    from dualcontrast.benchmark.speed_table import speed as measure_speed
+
+    names = [part.strip() for part in shapes.split(",") if part.strip()]
+    console = Console(stderr=True, quiet=not progress)
+    with console.status("") as status:
+        table = measure_speed(
+            output,
+            shapes=names,
+            repeats=repeats,
+            quick=quick,
+            device=device,
+            threads=threads,
+            precision=precision,
+            quality=time_to_quality,
+            on_progress=status.update,
+        )
+    print(as_markdown(table).rstrip())
+    if output is not None:
+        print(f"\nTable: {output / 'speed.md'} and .json")
