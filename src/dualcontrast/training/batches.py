@@ -1,8 +1,10 @@
 """Prepared batches of a source, in an order that depends only on the seed and the step."""
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -32,6 +34,21 @@ def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarra
 
     parts = [prepare(torch.from_numpy(source.read(part))) for part in _parts(source, rows)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def read_ahead(
+    source: ImageSource, preparation: Preparation, batches: Sequence[np.ndarray]
+) -> Iterator[Tensor]:
+    """Read and prepare batches of images one after the other; the next is read while one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = iter(batches)
+        ahead = deque(reader.submit(read_prepared, source, preparation, rows) for rows in islice(waiting, 2))
+        while ahead:
+            images = ahead.popleft().result()
+            ahead.extend(
+                reader.submit(read_prepared, source, preparation, rows) for rows in islice(waiting, 1)
+            )
+            yield images
 
 
 def read_wedges(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor | None:

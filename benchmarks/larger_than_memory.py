@@ -1,0 +1,181 @@
+"""Memory and speed of training from disk, on generated subtomograms; prints a table.
+
+    python benchmarks/larger_than_memory.py memory --counts 10000 100000 1000000 --box 16 --folder /scratch
+    python benchmarks/larger_than_memory.py speed --count 20000 --box 32 --folder /scratch
+
+`memory` packs sets of different sizes and trains on each in a process of its own, with nothing kept in
+memory; it prints the largest resident memory of packing and of training. `speed` trains on one pack twice,
+once from memory and once from disk, and prints the images a second of both. Volumes are blobs in noise, made
+when they are read.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dualcontrast.data.source import ImageSource
+
+SECONDS = 60.0
+
+
+class Generated(ImageSource):
+    """Noisy blobs, drawn from their number alone."""
+
+    def __init__(self, count: int, box: int) -> None:
+        self.location, self.image_shape = f"{count} generated volumes", (1, box, box, box)
+        self.ids = np.arange(count).astype(str)
+        self.voxel_size, self.tilt_range = 10.0, (-60.0, 60.0)
+        axis = np.linspace(-1, 1, box, dtype=np.float32)
+        self._z, self._y, self._x = np.meshgrid(axis, axis, axis, indexing="ij")
+
+    def read(self, indices):
+        """Draw volumes: two blobs at a distance and an angle of their own, and noise."""
+        rows = np.asarray(indices)
+        volumes = np.random.default_rng(int(rows[0])).standard_normal(
+            (len(rows), *self.image_shape), dtype=np.float32
+        )
+        for volume, row in zip(volumes[:, 0], rows, strict=True):
+            rng = np.random.default_rng(int(row))
+            angle, reach = rng.uniform(0, 2 * np.pi), 0.3 + 0.2 * (row % 2)
+            for side in (-reach, reach):
+                x, y = side * np.cos(angle), side * np.sin(angle)
+                volume += 2 * np.exp(-((self._x - x) ** 2 + (self._y - y) ** 2 + self._z**2) / 0.05)
+        return volumes
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def do_pack(count: int, box: int, path: str) -> dict:
+    """Pack generated volumes."""
+    from dualcontrast.packing import pack
+
+    before, start = peak_memory(), time.monotonic()
+    pack(Generated(count, box), path, dtype="float16", contrast="as-is", normalisation="standardize")
+    seconds = time.monotonic() - start
+    size = sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
+    return {
+        "imports_mb": before,
+        "peak_mb": peak_memory(),
+        "images_per_second": count / seconds,
+        "disk_gb": size / 1e9,
+    }
+
+
+def do_train(path: str, resident: bool, method: str, preset: str | None, steps: int | None) -> dict:
+    """Train for one epoch, or some steps, and say how fast the steps were."""
+    import torch
+
+    from dualcontrast import Model, open_source
+    from dualcontrast.training import batches
+
+    torch.set_num_threads(1)
+    batches.RESIDENT_BYTES = 2**60 if resident else 0
+    before = peak_memory()
+    source = open_source(path)
+    opened = peak_memory()
+    changes = {"batch_size": 100, "epochs": 1}
+    if method == "reading":
+        preparation = Model(device="cpu").choose_preparation(source)
+        stream = batches.Batches(source, preparation, np.arange(len(source)), 100, 0, torch.device("cpu"))
+        start, seen = time.monotonic(), 0
+        for batch in stream.from_step(0, min(steps or stream.per_epoch, stream.per_epoch)):
+            seen += len(batch.images)
+        rate = seen / (time.monotonic() - start)
+    else:
+        ids = source.ids if steps is None else source.ids[: steps * 100]
+        model = Model(method, preset, device="cpu", progress=False, **changes).fit(source, ids=ids)
+        # The first row has the warming up in it.
+        rates = [row["images_per_second"] for row in model.history[1:]] or [
+            model.history[0]["images_per_second"]
+        ]
+        rate = len(rates) / sum(1 / one for one in rates)
+    return {"imports_mb": before, "opened_mb": opened, "peak_mb": peak_memory(), "images_per_second": rate}
+
+
+def child(*arguments: object) -> dict:
+    """Run one measurement in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, "child", json.dumps(arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory(counts: list[int], box: int, folder: Path, method: str) -> None:
+    """Print the table of memory."""
+    print("| volumes | disk, GB | packing: peak, MB | packing, images/s | training: peak, MB | images/s |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for count in counts:
+        path = folder / f"generated-{box}-{count}.zarr"
+        packed = child("pack", count, box, str(path))
+        trained = child("train", str(path), False, method, None, None)
+        print(
+            f"| {count:,} | {packed['disk_gb']:.2f} | {packed['peak_mb']:.0f} | "
+            f"{packed['images_per_second']:,.0f} | {trained['peak_mb']:.0f} | "
+            f"{trained['images_per_second']:,.0f} |",
+            flush=True,
+        )
+        shutil.rmtree(path)
+
+
+def speed(count: int, box: int, folder: Path, methods: list[str], steps: int, repeats: int) -> None:
+    """Print the table of speed."""
+    path = folder / f"generated-{box}-{count}.zarr"
+    child("pack", count, box, str(path))
+    print("| what is done with the images | from memory, images/s | from disk, images/s | ratio |")
+    print("|---|---|---|---|", flush=True)
+    for method in methods:
+        name, _, preset = method.partition(":")
+        found = {True: [], False: []}
+        # In turns, so that what else the machine does falls on both.
+        for _ in range(repeats):
+            for resident in (True, False):
+                row = child("train", str(path), resident, name, preset or None, steps)
+                found[resident].append(row["images_per_second"])
+        inside, outside = (float(np.median(found[resident])) for resident in (True, False))
+        print(f"| {method} | {inside:,.0f} | {outside:,.0f} | {outside / inside:.2f} |", flush=True)
+    shutil.rmtree(path)
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    if sys.argv[1:2] == ["child"]:
+        what, *arguments = json.loads(sys.argv[2])
+        print(json.dumps({"pack": do_pack, "train": do_train}[what](*arguments)))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("memory", "speed"):
+        options = verbs.add_parser(verb)
+        options.add_argument("--box", type=int, default=16 if verb == "memory" else 32)
+        options.add_argument("--folder", type=Path, default=Path())
+    verbs.choices["memory"].add_argument(
+        "--counts", type=int, nargs="+", default=[10_000, 100_000, 1_000_000]
+    )
+    verbs.choices["memory"].add_argument("--method", default="reading", help="a method, or only reading")
+    verbs.choices["speed"].add_argument("--count", type=int, default=20_000)
+    verbs.choices["speed"].add_argument(
+        "--methods", nargs="+", default=["reading", "dualcontrast:subtomogram"]
+    )
+    verbs.choices["speed"].add_argument("--steps", type=int, default=100)
+    verbs.choices["speed"].add_argument("--repeats", type=int, default=3)
+    given = vars(parser.parse_args())
+    {"memory": memory, "speed": speed}[given.pop("verb")](**given)
+
+
+if __name__ == "__main__":
+    main()
