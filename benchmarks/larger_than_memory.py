@@ -21,8 +21,6 @@ import numpy as np
 
 from dualcontrast.data.source import ImageSource
 
-SECONDS = 60.0
-
 
 class Generated(ImageSource):
     """Noisy blobs, drawn from their number alone."""
@@ -71,35 +69,54 @@ def do_pack(count: int, box: int, path: str) -> dict:
     }
 
 
-def do_train(path: str, resident: bool, method: str, preset: str | None, steps: int | None) -> dict:
-    """Train for one epoch, or some steps, and say how fast the steps were."""
+def do_train(
+    path: str,
+    resident: bool,
+    method: str,
+    preset: str | None,
+    images: int | None,
+    batch: int,
+    device: str,
+    epochs: int = 1,
+) -> dict:
+    """Train on some of the images, and say how fast the steps were after the first."""
     import torch
 
     from dualcontrast import Model, open_source
-    from dualcontrast.training import batches
+    from dualcontrast.training import batches, loop
 
     torch.set_num_threads(1)
     batches.RESIDENT_BYTES = 2**60 if resident else 0
+    loop.LOG_EVERY = 5
     before = peak_memory()
     source = open_source(path)
     opened = peak_memory()
-    changes = {"batch_size": 100, "epochs": 1}
-    if method == "reading":
-        preparation = Model(device="cpu").choose_preparation(source)
-        stream = batches.Batches(source, preparation, np.arange(len(source)), 100, 0, torch.device("cpu"))
-        start, seen = time.monotonic(), 0
-        for batch in stream.from_step(0, min(steps or stream.per_epoch, stream.per_epoch)):
-            seen += len(batch.images)
-        rate = seen / (time.monotonic() - start)
+    rows = np.arange(len(source))[:images]
+    clocks = []
+
+    def look(seen: float) -> None:
+        clocks.append((seen, time.monotonic(), time.process_time()))
+
+    begun = time.process_time()
+    if method == "reading only":
+        preparation = Model(device=device).choose_preparation(source)
+        stream = batches.Batches(source, preparation, rows, batch, 0, torch.device(device))
+        seen = 0
+        for found in stream.from_step(0, stream.per_epoch):
+            seen += len(found.images)
+            look(seen)
     else:
-        ids = source.ids if steps is None else source.ids[: steps * 100]
-        model = Model(method, preset, device="cpu", progress=False, **changes).fit(source, ids=ids)
-        # The first row has the warming up in it.
-        rates = [row["images_per_second"] for row in model.history[1:]] or [
-            model.history[0]["images_per_second"]
-        ]
-        rate = len(rates) / sum(1 / one for one in rates)
-    return {"imports_mb": before, "opened_mb": opened, "peak_mb": peak_memory(), "images_per_second": rate}
+        model = Model(method, preset, device=device, progress=False, batch_size=batch, epochs=epochs)
+        model.fit(source, ids=source.ids[rows], report=lambda row: look(row["epoch"] * len(rows)))
+    (first, start, start_cpu), (last, end, end_cpu) = clocks[0], clocks[-1]
+    return {
+        "imports_mb": before,
+        "opened_mb": opened,
+        "peak_mb": peak_memory(),
+        "images_per_second": (last - first) / (end - start),
+        "cpu_seconds": time.process_time() - begun,
+        "images_per_cpu_second": (last - first) / (end_cpu - start_cpu),
+    }
 
 
 def child(*arguments: object) -> dict:
@@ -122,7 +139,7 @@ def memory(counts: list[int], box: int, folder: Path, method: str) -> None:
     for count in counts:
         path = folder / f"generated-{box}-{count}.zarr"
         packed = child("pack", count, box, str(path))
-        trained = child("train", str(path), False, method, None, None)
+        trained = child("train", str(path), False, method, None, None, 100, "cpu")
         print(
             f"| {count:,} | {packed['disk_gb']:.2f} | {packed['peak_mb']:.0f} | "
             f"{packed['images_per_second']:,.0f} | {trained['peak_mb']:.0f} | "
@@ -132,22 +149,32 @@ def memory(counts: list[int], box: int, folder: Path, method: str) -> None:
         shutil.rmtree(path)
 
 
-def speed(count: int, box: int, folder: Path, methods: list[str], steps: int, repeats: int) -> None:
-    """Print the table of speed."""
+def speed(
+    count: int, box: int, folder: Path, methods: list[str], images: int, batch: int, repeats: int, device: str
+) -> None:
+    """Print the table of speed: medians of several processes each."""
     path = folder / f"generated-{box}-{count}.zarr"
     child("pack", count, box, str(path))
-    print("| what is done with the images | from memory, images/s | from disk, images/s | ratio |")
-    print("|---|---|---|---|", flush=True)
+    print("| what is done | clock | from memory, images/s | from disk, images/s | ratio |")
+    print("|---|---|---|---|---|", flush=True)
     for method in methods:
         name, _, preset = method.partition(":")
         found = {True: [], False: []}
         # In turns, so that what else the machine does falls on both.
         for _ in range(repeats):
             for resident in (True, False):
-                row = child("train", str(path), resident, name, preset or None, steps)
-                found[resident].append(row["images_per_second"])
-        inside, outside = (float(np.median(found[resident])) for resident in (True, False))
-        print(f"| {method} | {inside:,.0f} | {outside:,.0f} | {outside / inside:.2f} |", flush=True)
+                of = count if name == "reading only" else images
+                found[resident].append(
+                    child("train", str(path), resident, name, preset or None, of, batch, device)
+                )
+        for clock, key in (("wall", "images_per_second"), ("CPU", "images_per_cpu_second")):
+            inside, outside = (
+                float(np.median([row[key] for row in found[resident]])) for resident in (True, False)
+            )
+            print(
+                f"| {method} | {clock} | {inside:,.0f} | {outside:,.0f} | {outside / inside:.2f} |",
+                flush=True,
+            )
     shutil.rmtree(path)
 
 
@@ -166,13 +193,16 @@ def main() -> None:
     verbs.choices["memory"].add_argument(
         "--counts", type=int, nargs="+", default=[10_000, 100_000, 1_000_000]
     )
-    verbs.choices["memory"].add_argument("--method", default="reading", help="a method, or only reading")
-    verbs.choices["speed"].add_argument("--count", type=int, default=20_000)
-    verbs.choices["speed"].add_argument(
-        "--methods", nargs="+", default=["reading", "dualcontrast:subtomogram"]
+    verbs.choices["memory"].add_argument(
+        "--method", default="reading only", help="a method, or `reading only`"
     )
-    verbs.choices["speed"].add_argument("--steps", type=int, default=100)
-    verbs.choices["speed"].add_argument("--repeats", type=int, default=3)
+    options = verbs.choices["speed"]
+    options.add_argument("--count", type=int, default=20_000)
+    options.add_argument("--methods", nargs="+", default=["reading only", "dualcontrast:subtomogram"])
+    options.add_argument("--images", type=int, default=10_000, help="images of the epoch of a method")
+    options.add_argument("--batch", type=int, default=100)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--device", default="cpu")
     given = vars(parser.parse_args())
     {"memory": memory, "speed": speed}[given.pop("verb")](**given)
 
