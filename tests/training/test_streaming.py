@@ -67,6 +67,7 @@ def test_orders_differ_between_epochs_and_every_image_comes_everywhere(rng):
 
 def test_every_epoch_has_every_image_once_and_reads_every_block_once(source, monkeypatch):
     rows = np.delete(np.arange(COUNT), np.arange(0, COUNT, 7))
+    monkeypatch.setattr("dualcontrast.training.windows.PART", 15)
     stream = make(source, rows)
     read = []
     whole = source.read
@@ -79,10 +80,9 @@ def test_every_epoch_has_every_image_once_and_reads_every_block_once(source, mon
         assert sorted(np.concatenate(epoch).tolist()) == rows.tolist()
         assert {len(batch) for batch in epoch} <= {21, 22}
     assert np.concatenate(epochs[0]).tolist() != np.concatenate(epochs[1]).tolist()
-    # Two threads share a window, and may share one block at the seam of their halves.
-    touched = sum(len(set((part // BLOCK).tolist())) for part in read)
-    blocks, windows = 21, 5
-    assert touched <= 2 * (blocks + windows)
+    assert sum(len(set((part // BLOCK).tolist())) for part in read) == 2 * 21
+    # Windows are of 40 images, parts of 15; both end where a block ends.
+    assert max(map(len, read)) <= 15 + BLOCK
 
 
 def test_places_are_those_of_the_batches(source):

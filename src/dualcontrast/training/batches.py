@@ -157,7 +157,7 @@ class Batches:
                 yield Batch(images[places], None if wedges is None else wedges[places])
             return
         if self._shuffle is not None:
-            yield from self._by_window(first, end)
+            yield from self._by_window(first, end, self._shuffle.blocks)
             return
         # Reading is file input and NumPy copies, which leave Python's lock to the training thread.
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -171,12 +171,12 @@ class Batches:
                     ahead.append(reader.submit(self._read, self.places(step + READ_AHEAD)))
                 yield _on_device(batch, self._device)
 
-    def _by_window(self, first: int, end: int) -> Iterator[Batch]:
+    def _by_window(self, first: int, end: int, blocks: np.ndarray) -> Iterator[Batch]:
         """Yield batches as slices of windows that are read ahead."""
         least, larger = divmod(len(self._rows), self.per_epoch)
         sizes = (least + (step % self.per_epoch < larger) for step in range(first, end))
         pin = self._device.type == "cuda"
-        for batch in stream(self._windows(first, end), sizes, self._read, self._rows, pin):
+        for batch in stream(self._windows(first, end), sizes, self._read, blocks, pin):
             yield _on_device(batch, self._device)
 
     def _windows(self, first: int, end: int) -> Iterator[np.ndarray]:

@@ -17,9 +17,15 @@ class BlockShuffle:
         Block of each image.
     window : int
         Images that are shuffled together, more or less by a block: as many as memory may hold.
+
+    Attributes
+    ----------
+    blocks : numpy.ndarray of int, shape (N,)
+        As given.
     """
 
     def __init__(self, blocks: np.ndarray, window: int) -> None:
+        self.blocks = blocks
         self._by_block = np.argsort(blocks, kind="stable")
         starts = np.flatnonzero(np.diff(blocks[self._by_block], prepend=blocks[self._by_block[0]] - 1))
         self._starts, self._sizes = starts, np.diff(np.append(starts, len(blocks)))

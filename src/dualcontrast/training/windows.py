@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Lock
 
 import numpy as np
 import torch
@@ -11,14 +12,15 @@ from torch import Tensor
 
 from dualcontrast.methods.base import Batch
 
-THREADS = 2
+# Images that one thread reads at a time, more or less by a block.
+THREADS, PART = 2, 64
 
 
 def stream(
     windows: Iterable[np.ndarray],
     sizes: Iterable[int],
     read: Callable[[np.ndarray], Batch],
-    rows: np.ndarray,
+    blocks: np.ndarray,
     pin: bool = False,
 ) -> Iterator[Batch]:
     """Cut windows of images into batches; while one window is used up, the next is read.
@@ -31,14 +33,14 @@ def stream(
         Images in each batch, of as many batches as are wanted.
     read : callable
         Takes places in any order, and returns their images; called by several threads.
-    rows : numpy.ndarray of int
-        Where in the source each place is: what is stored together is read by one thread.
+    blocks : numpy.ndarray of int
+        Block that each place is stored in; a block is read once.
     pin : bool
         Keep windows in memory that a GPU copies from directly.
     """
     waiting = iter(windows)
     with ThreadPoolExecutor(max_workers=THREADS) as readers:
-        ahead = deque(_Window(places, read, rows, readers, pin) for places in islice(waiting, 2))
+        ahead = deque(_Window(places, read, blocks, readers, pin) for places in islice(waiting, 2))
         used = 0
         for size in sizes:
             parts = []
@@ -49,7 +51,7 @@ def stream(
                 size, used = size - (stop - used), stop
                 if used == len(batch.images):
                     ahead.popleft()
-                    ahead.extend(_Window(p, read, rows, readers, pin) for p in islice(waiting, 1))
+                    ahead.extend(_Window(p, read, blocks, readers, pin) for p in islice(waiting, 1))
                     used = 0
             yield parts[0] if len(parts) == 1 else _joined(parts)
 
@@ -61,36 +63,46 @@ class _Window:
         self,
         places: np.ndarray,
         read: Callable[[np.ndarray], Batch],
-        rows: np.ndarray,
+        blocks: np.ndarray,
         readers: ThreadPoolExecutor,
         pin: bool,
     ) -> None:
-        self._count, self._pin = len(places), pin
-        by_row = np.argsort(rows[places], kind="stable")
-        parts = np.array_split(by_row, min(THREADS, len(by_row)))
-        self._parts: list[tuple[np.ndarray, Future[Batch]]] = [
-            (part, readers.submit(read, places[part])) for part in parts
-        ]
+        self._places, self._read, self._pin = places, read, pin
         self._batch: Batch | None = None
+        self._allocating = Lock()
+        by_block = np.argsort(blocks[places], kind="stable")
+        # Small parts: their memory is used again and again, and no second copy of the window is ever there.
+        self._parts: list[Future[None]] = [
+            readers.submit(self._fill, part) for part in np.split(by_block, _cuts(blocks[places][by_block]))
+        ]
 
     def wait(self) -> Batch:
         """Return the images in the order of their places."""
-        if self._batch is None:
-            found = [(torch.from_numpy(part), future.result()) for part, future in self._parts]
-            self._parts = []
-            wedges = [(part, batch.wedges) for part, batch in found if batch.wedges is not None]
-            self._batch = Batch(
-                self._gathered([(part, batch.images) for part, batch in found]),
-                self._gathered(wedges) if wedges else None,
-            )
+        for part in self._parts:
+            part.result()
+        self._parts = []
+        assert self._batch is not None
         return self._batch
 
-    def _gathered(self, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-        first = parts[0][1]
-        whole = torch.empty((self._count, *first.shape[1:]), dtype=first.dtype, pin_memory=self._pin)
-        for places, values in parts:
-            whole[places] = values
-        return whole
+    def _fill(self, part: np.ndarray) -> None:
+        found = self._read(self._places[part])
+        with self._allocating:
+            if self._batch is None:
+                wedges = None if found.wedges is None else self._empty(found.wedges)
+                self._batch = Batch(self._empty(found.images), wedges)
+        where = torch.from_numpy(part)
+        self._batch.images[where] = found.images
+        if self._batch.wedges is not None and found.wedges is not None:
+            self._batch.wedges[where] = found.wedges
+
+    def _empty(self, like: Tensor) -> Tensor:
+        return torch.empty((len(self._places), *like.shape[1:]), dtype=like.dtype, pin_memory=self._pin)
+
+
+def _cuts(blocks: np.ndarray) -> np.ndarray:
+    """Cut images that are sorted by block into parts of whole blocks."""
+    starts = np.flatnonzero(np.diff(blocks)) + 1
+    return starts[np.diff(starts // PART, prepend=0) > 0]
 
 
 def _rows_of(batch: Batch, start: int, stop: int) -> Batch:
