@@ -104,6 +104,7 @@ def do_train(
         preparation = Model(device=device).choose_preparation(source)
         stream = batches.Batches(source, preparation, rows, batch, 0, torch.device(device))
         seen = 0
+        look(seen)
         for found in stream.from_step(0, stream.per_epoch):
             seen += len(found.images)
             look(seen)

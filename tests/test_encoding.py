@@ -148,6 +148,10 @@ def test_what_cannot_be_asked_for(run, images, tmp_path):
             encoding.parse_part(text)
     with pytest.raises(SettingError, match="--skip-bad"):
         encode(run, images, tmp_path / "c.npz", skip_bad=True, part=(1, 2))
+    np.save(tmp_path / "large.npy", bars(5, (20, 20))[0])
+    with pytest.raises(DataError, match="the model takes"):
+        encode(run, tmp_path / "large.npy", tmp_path / "c.npz")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["large.npy"]
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match="not a file of codes"):
         Codes.load(tmp_path / "bad.parquet")

@@ -82,10 +82,13 @@ def encode_to(
         nor `overwrite` is set; or when they are of another model or other images.
     SettingError
         For an unknown format.
+    DataError
+        For images that cannot be read, or that the model does not take.
     """
     check_suffix(output)
     if output.exists() and not overwrite:
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
+    model.check_source(source)
     pieces = _Pieces(pieces_beside(output), model, source, identity)
     pieces.begin(keep=resume or part is not None, discard=overwrite)
     wanted = np.arange(pieces.count)

@@ -226,11 +226,16 @@ class Model:
             Before `fit`.
         """
         source = as_source(images)
-        self._trained()
+        self.check_source(source)
         rows = np.arange(len(source))
         batches = [rows[first : first + self.batch_rows] for first in range(0, len(rows), self.batch_rows)]
         codes = self.encode_batches(source, batches)
         return Codes.joined(list(track(codes, "encoding", self.progress, len(batches))))
+
+    def check_source(self, source: ImageSource) -> None:
+        """Raise `DataError` for images that the trained model does not take, `RunError` before `fit`."""
+        _, preparation = self._trained()
+        preparation.check_source(source)
 
     @property
     def batch_rows(self) -> int:
@@ -244,7 +249,7 @@ class Model:
         Parameters
         ----------
         source : ImageSource
-            Prepared as the training images were.
+            Prepared as the training images were; see `check_source`.
         batches : sequence of numpy.ndarray of int
             Positions in the source of the images of each batch.
 
@@ -254,7 +259,6 @@ class Model:
             Of one batch.
         """
         network, preparation = self._trained()
-        preparation.check_source(source)
         device = _device_of(network)
         for rows, images in zip(batches, read_ahead(source, preparation, batches), strict=True):
             with torch.inference_mode():

@@ -10,7 +10,7 @@ from dualcontrast.training.batches import WINDOW_BYTES
 
 # Python with its libraries, and the windows of a streamed training with what reading them takes besides;
 # both measured with benchmarks/larger_than_memory.py.
-PROGRAM_BYTES, WINDOWS = 0.45e9, 4.25
+PROGRAM_BYTES, WINDOWS = 0.45e9, 2.5
 # Positions, blocks and orders of every image, as 64-bit numbers.
 BOOKKEEPING_BYTES = 80
 

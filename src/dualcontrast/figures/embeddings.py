@@ -100,7 +100,7 @@ def cluster_colouring(content: np.ndarray, seed: int = 0, count: int = 8) -> Col
         means = KMeans(count, random_state=stream_seed(seed, "groups") % 2**31)
         rows = numpy_stream(seed, "groups", "rows").permutation(len(x))[:FITTED_ROWS]
         groups = means.fit_predict(x) if len(rows) == len(x) else means.fit(x[rows]).predict(x)
-    return Colouring("group in c (k-means, no labels)", groups + 1)
+    return Colouring("group in c (k-means, no labels)", np.asarray(groups) + 1)
 
 
 def embedding_figure(places: dict[str, dict[str, np.ndarray]], colouring: Colouring) -> Figure:
