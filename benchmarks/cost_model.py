@@ -15,7 +15,7 @@ from pathlib import Path
 
 from larger_than_memory import child, do_pack
 
-POINTS = ((1_000, 16, 1), (400, 16, 4))
+POINTS = ((6_000, 16, 1), (2_000, 16, 4))
 EXAMPLES = (
     ("50,000 subtomograms, one device", 50_000, 40, 1, 1.0),
     ("10⁶, a node of 8", 1_000_000, 20, 8, 0.9),

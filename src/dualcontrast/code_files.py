@@ -32,14 +32,14 @@ def write_arrays(path: Path, count: int, parts: Iterable[Arrays]) -> None:
     Parameters
     ----------
     path : Path
-        Its suffix says the format. `.npz` holds everything in memory once; the others one part at a time.
+        Its suffix says the format, `.npz` unless it is one of the others. `.npz` holds everything in memory
+        once; the others one part at a time.
     count : int
         Rows of all parts.
     parts : iterable of dict
         Each with `ids`, shape (n,), and the codes, shape (n, d) each; the same names in every part.
     """
-    check_suffix(path)
-    {".npz": _write_npz, ".parquet": _write_parquet, ".zarr": _write_zarr}[path.suffix](path, count, parts)
+    {".parquet": _write_parquet, ".zarr": _write_zarr}.get(path.suffix, _write_npz)(path, count, parts)
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -69,7 +69,7 @@ class Codes:
         return cls(**{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
 
     def save(self, path: str | Path) -> None:
-        """Write the codes to a file that ends in `.npz`, `.parquet` or `.zarr`; nothing in it is pickled."""
+        """Write the codes: as Parquet or Zarr where the name ends so, else as `.npz`; nothing is pickled."""
         write_arrays(Path(path), len(self), [self.arrays()])
 
     @classmethod
