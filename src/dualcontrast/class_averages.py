@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dualcontrast.alignment import Alignment, align
 from dualcontrast.class_maps import Maps, check_free
-from dualcontrast.clusters import AVERAGES, Clusters, is_star, star_name
+from dualcontrast.clusters import AVERAGES, Clusters, star_name
 from dualcontrast.data.labels import positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, SettingError
@@ -200,9 +200,9 @@ def _write(
             numbers = [f"{value:.6f}" for value in (*pose.angles[row], *(pose.origins[row] * scale))]
             writer.writerow([particle, name, pose.states[row], *numbers])
     write_text(folder / POSES, out.getvalue())
-    if is_star(source):
-        star = StarText(source.location)
-        finer = preparation.image_shape[-1] / source.image_shape[-1]
+    if source.star_file is not None:
+        star = StarText(source.star_file)
+        finer = preparation.image_shape[-1] / preparation.source_shape[-1]
         for name, pose in poses.items():
             values = _star_values(pose, star.has_optics and voxel_size is not None, scale, finer, states)
             write_star_subset(star, pose.ids.tolist(), folder / star_name(name), values)

@@ -312,11 +312,6 @@ def star_name(label: str) -> str:
     return f"class-{label}.star"
 
 
-def is_star(source: ImageSource) -> bool:
-    """Whether images come from a STAR file."""
-    return Path(source.location).suffix.lower() == ".star"
-
-
 def _check_settings(
     on: str,
     count: Count,
@@ -439,7 +434,7 @@ def _write(
     clusters: Clusters, folder: Path, source: ImageSource, found: Partition, inner: dict[str, Partition]
 ) -> None:
     # Read before anything is written: a STAR file that has changed ends here.
-    star = StarText(source.location) if is_star(source) else None
+    star = None if source.star_file is None else StarText(source.star_file)
     texts = clusters.class_names + clusters.conformation_names
     if star is not None:
         star.subset(clusters.ids.tolist())

@@ -1,12 +1,13 @@
 """Content and transformation codes of a set of particles, and the file that holds them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from dualcontrast.code_files import read_arrays, write_arrays
 from dualcontrast.errors import DataError
-from dualcontrast.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -55,28 +56,34 @@ class Codes:
         if missing:
             raise DataError(f"codes: {len(missing)} particles have no codes, first '{missing[0]}'")
         rows = np.array([row_of[particle] for particle in ids.tolist()], dtype=np.int64)
-        chosen = {f.name: v[rows] for f in fields(self) if (v := getattr(self, f.name)) is not None}
-        return Codes(**chosen)
+        return Codes(**{name: values[rows] for name, values in self.arrays().items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that there are, by name."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+    @classmethod
+    def joined(cls, parts: Sequence["Codes"]) -> "Codes":
+        """Put the codes of several sets of particles, at least one, behind each other."""
+        arrays = [part.arrays() for part in parts]
+        return cls(**{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
 
     def save(self, path: str | Path) -> None:
-        """Write the codes to an `.npz` file (no pickled objects inside)."""
-        arrays = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, **arrays)
+        """Write the codes: as Parquet or Zarr where the name ends so, else as `.npz`; nothing is pickled."""
+        write_arrays(Path(path), len(self), [self.arrays()])
 
     @classmethod
     def load(cls, path: str | Path) -> "Codes":
-        """Read codes written by `save`.
+        """Read codes written by `save` or by `dualcontrast encode`.
 
         Raises
         ------
         DataError
-            When the file is missing, is not an `.npz` archive, or lacks one of the arrays.
+            When the file is missing, is none of codes, or lacks one of the arrays.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                names = {f.name for f in fields(cls)}
-                return cls(**{name: archive[name] for name in archive.files if name in names})
+            names = {f.name for f in fields(cls)}
+            return cls(**{name: values for name, values in read_arrays(Path(path)).items() if name in names})
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; write it with `dualcontrast encode`") from None
         except DataError as error:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +21,7 @@ from dualcontrast.files import atomic_path
 from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, check_choices, choose_preparation
-from dualcontrast.training.batches import Batches, read_prepared
+from dualcontrast.training.batches import Batches, read_ahead
 from dualcontrast.training.engine import build_method, check_devices, check_engine, make_fabric
 from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
@@ -240,22 +240,51 @@ class Model:
         RunError
             Before `fit`.
         """
-        network, preparation = self._trained()
         source = as_source(images)
+        self.check_source(source)
+        rows = np.arange(len(source))
+        batches = [rows[first : first + self.batch_rows] for first in range(0, len(rows), self.batch_rows)]
+        codes = self.encode_batches(source, batches)
+        return Codes.joined(list(track(codes, "encoding", self.progress, len(batches))))
+
+    def check_source(self, source: ImageSource) -> None:
+        """Raise `DataError` for images that the trained model does not take, `RunError` before `fit`."""
+        _, preparation = self._trained()
         preparation.check_source(source)
-        parts: dict[str, list[np.ndarray]] = {}
-        step = _at_once(preparation, _device_of(network))
-        for first in track(range(0, len(source), step), "encoding", enabled=self.progress):
-            rows = np.arange(first, min(first + step, len(source)))
-            batch = read_prepared(source, preparation, rows).to(_device_of(network))
+
+    @property
+    def batch_rows(self) -> int:
+        """Number of images that go through the networks together."""
+        network, preparation = self._trained()
+        return _at_once(preparation, _device_of(network))
+
+    def encode_batches(self, source: ImageSource, batches: Sequence[np.ndarray]) -> Iterator[Codes]:
+        """Infer the codes of some images, batch by batch; the next batch is read in the meantime.
+
+        Parameters
+        ----------
+        source : ImageSource
+            Prepared as the training images were; see `check_source`.
+        batches : sequence of numpy.ndarray of int
+            Positions in the source of the images of each batch.
+
+        Yields
+        ------
+        Codes
+            Of one batch.
+        """
+        network, preparation = self._trained()
+        device = _device_of(network)
+        for rows, images in zip(batches, read_ahead(source, preparation, batches), strict=True):
             with torch.inference_mode():
-                encoding = network.encode(batch)
+                encoding = network.encode(images.to(device))
+            found: dict[str, np.ndarray] = {}
             for code in ("content", "transformation"):
                 posterior = getattr(encoding, code)
-                parts.setdefault(code, []).append(_to_numpy(posterior.mean))
+                found[code] = _to_numpy(posterior.mean)
                 if posterior.log_variance is not None:
-                    parts.setdefault(f"{code}_log_variance", []).append(_to_numpy(posterior.log_variance))
-        return Codes(ids=source.ids, **{name: np.concatenate(rows) for name, rows in parts.items()})
+                    found[f"{code}_log_variance"] = _to_numpy(posterior.log_variance)
+            yield Codes(ids=source.ids[rows], **found)
 
     def decode(self, codes: Codes) -> np.ndarray:
         """Generate images from codes.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dualcontrast import ranks
-from dualcontrast.codes import Codes
+from dualcontrast.code_files import check_suffix
 from dualcontrast.data.check import check_images
 from dualcontrast.data.fingerprint import describe_change, fingerprint
 from dualcontrast.data.open import open_source
@@ -18,6 +18,7 @@ from dualcontrast.data.skipped import write_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split, make_split
 from dualcontrast.data.subset import SubsetSource
+from dualcontrast.encoding import encode_to, pieces_beside
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.report import write_report
@@ -282,7 +283,7 @@ def encode_run(run: RunFolder, *, device: str = "auto", progress: bool = True) -
         return
     split = run.split
     source = SubsetSource(run.open_source(), np.concatenate((split.train, split.test)))
-    run.load_model(device, progress).encode(source).save(run.path / CODES)
+    encode_to(run.load_model(device, progress), source, run.path / CODES, run.identity, resume=True)
 
 
 def encode(
@@ -295,8 +296,10 @@ def encode(
     progress: bool = True,
     datadir: str | Path | None = None,
     skip_bad: bool = False,
-) -> Codes:
-    """Encode images with the model of a run and write the codes.
+    part: tuple[int, int] | None = None,
+    resume: bool = False,
+) -> Path:
+    """Encode images with the model of a run and write the codes; see `encode_to` for how.
 
     Parameters
     ----------
@@ -305,7 +308,7 @@ def encode(
     data : str or Path
         A path, or the name of a data set; prepared as the images of the run were.
     output : str or Path
-        An `.npz` file.
+        A file that ends in .npz or .parquet, or a Zarr store that ends in .zarr.
     device : str
         See `Model`.
     overwrite : bool
@@ -316,11 +319,17 @@ def encode(
         Folder to look for the files of a STAR file in first.
     skip_bad : bool
         Leave out images that cannot be used, and list them beside `output`, in `NAME.skipped.csv`.
+    part : (int, int), optional
+        Encode only the k-th of K parts, and leave the pieces in `OUTPUT.pieces`; a call without `part` and
+        with `resume` encodes what is missing and joins them.
+    resume : bool
+        Go on with what a former call, or calls with `part`, left.
 
     Returns
     -------
-    Codes
-        Of all images, in the order of the source.
+    Path
+        `output`, with the codes of all images in the order of the source, for `Codes.load`; or, with `part`,
+        the folder of the pieces.
 
     Raises
     ------
@@ -328,19 +337,24 @@ def encode(
         When the run is not trained, or `output` exists and `overwrite` is not set.
     DataError
         For images that cannot be read or have another shape.
+    SettingError
+        For an unknown format, or `skip_bad` with `part`.
     """
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     output = Path(output)
-    if output.suffix != ".npz":
-        raise SettingError(f"--output {output}: codes are written as .npz; give a name that ends in .npz")
+    check_suffix(output)
     if output.exists() and not overwrite:
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
+    if skip_bad and part is not None:
+        raise SettingError(
+            "--skip-bad: every part would read all images; leave them out with `data pack` first"
+        )
     source = open_source(data, datadir=datadir, skip_bad=skip_bad)
-    codes = run.load_model(device, progress).encode(source)
+    model = run.load_model(device, progress)
+    encode_to(model, source, output, run.identity, part=part, resume=resume, overwrite=overwrite)
     if skip_bad:
         write_skipped(skipped_beside(output), source.skipped)
-    codes.save(output)
-    return codes
+    return output if part is None else pieces_beside(output)
 
 
 def skipped_beside(output: Path) -> Path:

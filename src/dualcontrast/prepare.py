@@ -93,7 +93,17 @@ class Preparation:
             )
 
     def check_source(self, source: ImageSource) -> None:
-        """Raise `DataError` for a source of another shape, or of a voxel size that is more than 1 % off."""
+        """Raise `DataError` for a source of another shape, or of a voxel size that is more than 1 % off.
+
+        Images that are stored ready for the networks must have been prepared in this very way.
+        """
+        if source.prepared is not None:
+            if Preparation.from_dict(source.prepared) != self:
+                raise DataError(
+                    f"{source.location}: its images were prepared in another way than those of the model; "
+                    "pack them as those it was trained on"
+                )
+            return
         self.check_shape(source.image_shape, source.location)
         recorded, given = self.source_voxel_size, source.voxel_size
         if recorded and given and abs(given - recorded) > VOXEL_SIZE_TOLERANCE * recorded:
@@ -301,7 +311,7 @@ def choose_preparation(
     lowpass: float | None = None,
     mask_diameter: float | None = None,
 ) -> Preparation:
-    """Choose how a source's images are prepared.
+    """Choose how a source's images are prepared; of images that are stored prepared, it is known already.
 
     Parameters
     ----------
@@ -329,11 +339,22 @@ def choose_preparation(
     SettingError
         For a choice that does not exist or that the source does not allow: a box that is larger than the
         source's or not for boxes of equal sides, a length in Å where the voxel size is not known, a
-        resolution that the voxels cannot show, a mask larger than the box.
+        resolution that the voxels cannot show, a mask larger than the box; or one that contradicts how
+        stored images were prepared.
     DataError
         When an image cannot be read, or all pixels of all images are equal.
     """
     check_choices(normalisation, contrast, box, lowpass, mask_diameter)
+    if source.prepared is not None:
+        recorded = Preparation.from_dict(source.prepared)
+        other = recorded.contradiction(contrast, box, lowpass, mask_diameter)
+        if normalisation not in ("auto", recorded.normalisation):
+            other = f"normalisation '{recorded.normalisation}'"
+        if other:
+            raise SettingError(
+                f"{source.location}: was packed with {other}; leave the option out, or pack the images again"
+            )
+        return recorded
     chosen = _choose_geometry(source, box, lowpass, mask_diameter)
     chosen = _choose_scale(chosen, source, normalisation, seed)
     volumes = len(source.image_shape) == 4

@@ -1,6 +1,7 @@
 """The folder that holds everything of one run, and the names of its files."""
 
 import contextlib
+import hashlib
 import json
 import platform
 import shlex
@@ -26,6 +27,7 @@ from dualcontrast.prepare import Preparation
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
+CODE_PIECES = f"{CODES}.pieces"
 CLUSTERS, TRAVERSALS = "clusters", "traversals"
 # What the package writes below them.
 CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".cxc")
@@ -138,6 +140,22 @@ class RunFolder:
         return Preparation.from_dict(self.config["preparation"])
 
     @property
+    def identity(self) -> str:
+        """Hash of the trained weights.
+
+        Raises
+        ------
+        RunError
+            When the run is not trained.
+        """
+        try:
+            return hashlib.sha256((self.path / WEIGHTS).read_bytes()).hexdigest()
+        except OSError:
+            raise RunError(
+                f"{self.path / WEIGHTS}: not there yet; finish the run with `dualcontrast train --resume`"
+            ) from None
+
+    @property
     def split(self) -> Split:
         """Which particles trained and which test."""
         return Split.from_dict(self._read_json(SPLIT))
@@ -240,9 +258,11 @@ class RunFolder:
         (self.path / CONFIG).unlink(missing_ok=True)
         for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT, SKIPPED):
             (self.path / name).unlink(missing_ok=True)
-        for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png")):
+        for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png"), (CODE_PIECES, "*.*")):
             for file in (self.path / folder).glob(pattern):
                 file.unlink()
+        with contextlib.suppress(OSError):
+            (self.path / CODE_PIECES).rmdir()
         for folder in (CLUSTERS, TRAVERSALS):
             top = self.path / folder
             for file in [*sorted(top.rglob("*"), reverse=True), top]:

@@ -7,6 +7,7 @@ from blobs import DeadTransformation, Leaky, Mute, blob_source, make_run
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.data.split import Split
 from dualcontrast.errors import DataError, RunError
+from dualcontrast.evaluation import evaluate as evaluate_module
 from dualcontrast.evaluation.evaluate import evaluate, evaluate_run
 from dualcontrast.evaluation.inference import read_prepared
 from dualcontrast.evaluation.readings import lookup, readings
@@ -196,7 +197,38 @@ def test_images_come_back_in_the_order_of_the_ids():
     run_ids = source.ids[[7, 3, 11]]
 
     class Same:
+        def check_source(self, source):
+            pass
+
         def apply(self, images):
             return images
 
     np.testing.assert_array_equal(read_prepared(source, Same(), run_ids), source.images[[7, 3, 11]])  # type: ignore[arg-type]
+
+
+def test_more_labelled_images_than_are_scored_are_a_fair_sample(run, monkeypatch):
+    """The shares of the split and of the classes stay, and what is measured hardly moves."""
+    whole = evaluate_run(run)
+    monkeypatch.setattr("dualcontrast.evaluation.evaluate.MOST_SCORED", 150)
+    seen = []
+    score = evaluate_module.d_score
+    monkeypatch.setattr(
+        evaluate_module,
+        "d_score",
+        lambda codes, labels, *rest: (seen.append(labels), score(codes, labels, *rest))[1],
+    )
+    found = evaluate_run(run, overwrite=True)
+    assert found["images"] == whole["images"] and found["scored"] == 150
+    assert whole["scored"] == 300
+    (labels,) = seen
+    source = run.open_source().labels
+    (shape,) = (factor.values for factor in labels.of_role("content"))
+    (all_shapes,) = (factor.values for factor in source.of_role("content"))
+    for value in np.unique(all_shapes):
+        assert abs((shape == value).mean() - (all_shapes == value).mean()) < 0.02
+    assert abs(np.isin(labels.ids, run.split.test).mean() - 1 / 3) < 0.02
+    for key in ("d_score.content.from_content", "clustering.gmm_accuracy"):
+        assert lookup(found, key) == 1
+    assert any("a sample of 150 of the 300" in sentence for sentence in notes(found))
+    assert not any("sample" in sentence for sentence in notes(whole))
+    assert evaluate_run(run, overwrite=True) == found

@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from blobs import Blobs, blob_factors, draw_blobs
+from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.figures.embeddings import Colouring, cluster_colouring, embedding_figure
 from dualcontrast.figures.loss_curves import loss_figure, smooth
 from dualcontrast.figures.reconstructions import reconstruction_figure
+from dualcontrast.figures.run_figures import mapped_ids
 from dualcontrast.figures.style import (
     as_pictures,
     class_colours,
@@ -204,3 +206,27 @@ def test_groups_without_labels():
     assert set(colouring.values) == set(range(1, 9))
     assert "no labels" in colouring.title
     assert set(cluster_colouring(np.ones((100, 3))).values) == {0}
+
+
+def test_groups_of_more_images_than_are_fitted(monkeypatch):
+    """Groups of those that were left out are the ones whose centres they are nearest to."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 8, 400)
+    corners = np.array([[x, y, z] for x in (-9, 9) for y in (-9, 9) for z in (-9, 9)])
+    monkeypatch.setattr("dualcontrast.figures.embeddings.FITTED_ROWS", 100)
+    found = cluster_colouring((corners[truth] + rng.normal(0, 0.1, (400, 3))).astype(np.float32)).values
+    assert len(set(zip(truth.tolist(), found.tolist(), strict=True))) == 8
+
+
+def test_mapped_particles_keep_the_shares_of_their_classes(monkeypatch):
+    monkeypatch.setattr("dualcontrast.figures.run_figures.MOST_POINTS", 100)
+    ids = np.array([f"p{i:04d}" for i in range(1000)])
+    kinds = np.where(np.arange(1000) < 30, "rare", np.where(np.arange(1000) < 500, "some", "most"))
+    labels = LabelTable(ids, (Factor("kind", "content", kinds),))
+    chosen = mapped_ids(ids, 0, labels)
+    assert len(set(chosen.tolist())) == 100
+    shares = dict(zip(*np.unique(kinds[np.isin(ids, chosen)], return_counts=True), strict=True))
+    assert shares == {"rare": 3, "some": 47, "most": 50}
+    assert np.array_equal(mapped_ids(ids, 0, labels), chosen)
+    assert not np.array_equal(mapped_ids(ids, 1, labels), chosen)
+    assert len(mapped_ids(ids, 0)) == 100

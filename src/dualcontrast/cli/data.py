@@ -1,4 +1,4 @@
-"""`dualcontrast data`: which data sets there are, bringing them here, and looking into images."""
+"""`dualcontrast data`: list and fetch data sets, look into images, and pack them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from dualcontrast.data.labels import LabelTable
 
-app = App(name="data", help="List and fetch data sets, and look into images.")
+app = App(name="data", help="List and fetch data sets, look into images, and pack them.")
 
 
 @app.command(
@@ -162,6 +162,114 @@ def info(
             markup=False,
             soft_wrap=True,
         )
+
+
+@app.command(
+    help_epilogue="""**Examples**
+
+- As it is, in one store: `dualcontrast data pack particles.star particles.zarr`
+- Ready for the networks, in little space: `dualcontrast data pack particles.star half.zarr --box 32
+  --lowpass 20 --dtype float16`
+- Train on it: `dualcontrast train half.zarr --output runs/half`
+"""
+)
+def pack(
+    data: str,
+    output: Path,
+    /,
+    *,
+    labels: Path | None = None,
+    folder_labels: Annotated[bool, Parameter(negative=())] = False,
+    datadir: Path | None = None,
+    skip_bad: Annotated[bool, Parameter(negative=())] = False,
+    tilt_range: tuple[float, float] | None = None,
+    normalisation: str = "auto",
+    contrast: str | None = None,
+    box: int | None = None,
+    lowpass: float | None = None,
+    mask_diameter: float | None = None,
+    dtype: str = "auto",
+    shard: int | None = None,
+    seed: int = 0,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    progress: bool = True,
+) -> None:
+    """Write images, ids, labels and wedges into one Zarr store that training can stream from disk.
+
+    With --normalisation, --contrast, --box, --lowpass or --mask-diameter the images are stored ready for the
+    networks, and training does nothing more to them; without, they are stored as they are.
+
+    Parameters
+    ----------
+    data
+        A path or the name of a data set.
+    output
+        The store, a folder whose name ends in .zarr; it appears when it is complete.
+    labels
+        CSV file of labels; its first column is id, filename or image.
+    folder_labels
+        Take the sub-folders as content labels.
+    datadir
+        Folder in which the files that a STAR file names are looked for first.
+    skip_bad
+        Leave out images that cannot be read or used, and say how many.
+    tilt_range
+        First and last tilt in degrees, for example --tilt-range -60 60; stored as Fourier weights.
+    normalisation
+        How pixels are scaled: auto, unit (to [0, 1]) or standardize (zero mean, unit deviation per image).
+    contrast
+        How particles stand out: light, dark, auto or as-is; see `dualcontrast train`.
+    box
+        Crop to this many pixels or voxels a side, in Fourier space.
+    lowpass
+        Leave out what is finer than this resolution in Å.
+    mask_diameter
+        Diameter of a soft spherical mask, in Å, or up to 1 as a share of the box.
+    dtype
+        float16 for half of the space, float32, or auto, which loses nothing.
+    shard
+        Images in a file; as many as make 256 MiB unless given.
+    seed
+        Of the samples by which scaling and contrast are chosen; give that of the training.
+    overwrite
+        Replace a pack that is there.
+    progress
+        Show a progress bar.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dualcontrast import packing
+    from dualcontrast.data.open import open_source
+
+    source = open_source(
+        data,
+        labels=labels,
+        folder_labels=folder_labels,
+        datadir=datadir,
+        skip_bad=skip_bad,
+        tilt_range=tilt_range,
+    )
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+        task = bar.add_task("packing images", total=len(source))
+        packing.pack(
+            source,
+            output,
+            normalisation=normalisation,
+            contrast=contrast,
+            box=box,
+            lowpass=lowpass,
+            mask_diameter=mask_diameter,
+            dtype=dtype,
+            shard=shard,
+            seed=seed,
+            overwrite=overwrite,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    if skip_bad:
+        print(f"{len(source.skipped):,} images are left out")
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    print(f"{output}: {len(source):,} images, {size / 1e9:.3g} GB; go on with `dualcontrast train {output}`")
 
 
 def _label_rows(labels: "LabelTable") -> "Table":

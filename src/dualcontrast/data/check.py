@@ -52,7 +52,13 @@ def survey_images(source: ImageSource, progress: Callable[[int], None] | None = 
     ------
     DataError
         When an image cannot be read or holds NaN or infinite pixels.
+
+    Notes
+    -----
+    Nothing is read where the source knows the range of its images, because they were looked at before.
     """
+    if source.known_range is not None:
+        return Survey(*source.known_range, constant=source.ids[:0])
     low, high, constant = math.inf, -math.inf, []
     for rows, images in read_blocks(source):
         flat = images.reshape(len(images), -1)

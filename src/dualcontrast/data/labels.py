@@ -136,8 +136,9 @@ def positions_of(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def check_unique(ids: np.ndarray, where: str) -> None:
     """Raise `DataError` when an id is repeated."""
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) != len(ids):
+    # A set is many times faster than sorting, and most ids are unique.
+    if len(set(ids.tolist())) != len(ids):
+        unique, counts = np.unique(ids, return_counts=True)
         raise DataError(f"{where}: particle id '{unique[counts > 1][0]}' is repeated; make every id unique")
 
 

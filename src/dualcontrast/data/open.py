@@ -12,6 +12,7 @@ from dualcontrast.data.idx import has_idx_magic, is_idx, open_idx
 from dualcontrast.data.image_files import SUFFIXES
 from dualcontrast.data.labels import align, read_label_csv
 from dualcontrast.data.mrc import is_mrc, open_mrc
+from dualcontrast.data.pack import PackSource, is_pack
 from dualcontrast.data.published import PUBLISHED
 from dualcontrast.data.skipped import without, without_bad
 from dualcontrast.data.source import ImageSource
@@ -123,6 +124,8 @@ def _open_path(path: Path) -> ImageSource:
     if path.is_dir():
         if is_idx(path):
             return open_idx(path)
+        if is_pack(path):
+            return PackSource(path)
         if is_zarr(path):
             return open_zarr(path)
         return open_starmen(path) if find_published(path) is not None else open_bop(path)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,14 @@ class ImageSource(ABC):
     tilt_range : tuple of float, or None
         First and last tilt in degrees (see `tilt_wedge`) of the tilt series that all volumes come from, where
         the user gave them; they come before what the files say.
+    star_file : str or None
+        STAR file whose `rlnImageName` are the ids, where the particles come from one.
+    prepared : mapping or None
+        What was done to the images before they were stored (`Preparation.to_dict`), where they are stored
+        ready for the networks; None for images as they were measured.
+    known_range : tuple of float, or None
+        Lowest and highest pixel of all images, where each was looked at before, found finite and not
+        constant.
     skipped : mapping of str to str
         Ids of particles that were left out because they cannot be used, with the reason.
     """
@@ -46,6 +55,9 @@ class ImageSource(ABC):
     fixed_split: dict[str, np.ndarray] | None = None
     voxel_size: float | None = None
     tilt_range: tuple[float, float] | None = None
+    star_file: str | None = None
+    prepared: Mapping[str, Any] | None = None
+    known_range: tuple[float, float] | None = None
     skipped: Mapping[str, str] = MappingProxyType({})
 
     def __len__(self) -> int:
@@ -76,6 +88,21 @@ class ImageSource(ABC):
     @property
     def stored_range(self) -> tuple[float, float] | None:
         """Lowest and highest value that `read` can return, where the stored type bounds them."""
+        return None
+
+    def blocks_of(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Say which images are stored together, so that reading one costs as much as reading all of them.
+
+        Parameters
+        ----------
+        indices : sequence of int, shape (n,)
+            Positions in `ids`, in any order.
+
+        Returns
+        -------
+        numpy.ndarray or None, int64, shape (n,)
+            Number of the block of each image. None where every image is read by itself.
+        """
         return None
 
     def read_wedges(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:

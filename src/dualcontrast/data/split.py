@@ -32,9 +32,9 @@ class Split:
     test: np.ndarray
 
     def __post_init__(self) -> None:
-        both = np.intersect1d(self.train, self.test)
-        if len(both):
-            raise DataError(f"split: '{both[0]}' is in both train and test; keep it in one of them")
+        both = set(self.train.tolist()) & set(self.test.tolist())
+        if both:
+            raise DataError(f"split: '{min(both)}' is in both train and test; keep it in one of them")
 
     def to_dict(self) -> dict[str, list[str]]:
         """Return plain lists, for JSON."""

@@ -61,7 +61,7 @@ class StarSource(ImageSource):
     ) -> None:
         table = read_particle_table(path)
         files = SubtomogramFiles(table, None if datadir is None else Path(datadir).expanduser())
-        self.location = str(path)
+        self.location = self.star_file = str(path)
         keep = np.flatnonzero(~np.isin(table.names, np.asarray(leave_out, dtype=str)))
         if skip_bad:
             survey = files.survey(keep, progress)

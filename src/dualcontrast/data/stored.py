@@ -27,6 +27,8 @@ class StoredSource(ImageSource):
         Particle ids; `0` … `N-1` unless given.
     voxel_size : float, optional
         Edge of a voxel in Å.
+    block_size : int
+        How many images are stored together (see `ImageSource.blocks_of`), counted from the first.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class StoredSource(ImageSource):
         *,
         ids: Sequence[str] | None = None,
         voxel_size: float | None = None,
+        block_size: int = 1,
     ) -> None:
         check_stored_type(dtype, location)
         self._axis = channel_axis(shape, location)
@@ -53,6 +56,7 @@ class StoredSource(ImageSource):
         self.image_shape = (1 if self._axis is None else shape[self._axis], *spatial)
         self.ids = np.asarray(np.arange(shape[0]) if ids is None else ids).astype(str)
         self.voxel_size = voxel_size
+        self._block_size = block_size
         check_unique(self.ids, location)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -68,7 +72,14 @@ class StoredSource(ImageSource):
         images = images[:, None] if self._axis is None else np.moveaxis(images, self._axis, 1)
         if self.stored_range is None:
             check_finite(images, self.ids[rows], self.location)
-        return np.ascontiguousarray(images[place])
+        in_order = np.array_equal(place, np.arange(len(place)))
+        return np.ascontiguousarray(images if in_order else images[place])
+
+    def blocks_of(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Say which images are stored together; see `ImageSource.blocks_of`."""
+        if self._block_size == 1:
+            return None
+        return np.asarray(indices, dtype=np.int64) // self._block_size
 
     @property
     def stored_range(self) -> tuple[float, float] | None:

@@ -35,6 +35,7 @@ class SubsetSource(ImageSource):
         self.image_shape = source.image_shape
         self.voxel_size = source.voxel_size
         self.tilt_range = source.tilt_range
+        self.star_file, self.prepared = source.star_file, source.prepared
         check_unique(self.ids, source.location)
         if not len(self.ids):
             raise DataError(f"{source.location}: a subset without images; choose at least one")
@@ -42,6 +43,8 @@ class SubsetSource(ImageSource):
         if (self._positions < 0).any():
             missing = self.ids[self._positions < 0]
             raise DataError(f"{source.location}: lacks {len(missing)} of the images, first '{missing[0]}'")
+        # The range of all images may be wider than that of some.
+        self.known_range = source.known_range if len(self.ids) == len(source) else None
         self.labels = None if source.labels is None else source.labels.select(self.ids)
         if source.fixed_split is not None:
             kept = {part: all_ids[np.isin(all_ids, self.ids)] for part, all_ids in source.fixed_split.items()}
@@ -50,6 +53,10 @@ class SubsetSource(ImageSource):
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Read images as float32, shape (n, C, *spatial); see `ImageSource.read`."""
         return self._source.read(self._positions[np.asarray(indices, dtype=np.int64)])
+
+    def blocks_of(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Say which images are stored together; see `ImageSource.blocks_of`."""
+        return self._source.blocks_of(self._positions[np.asarray(indices, dtype=np.int64)])
 
     def read_wedges(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
         """Read Fourier weights; see `ImageSource.read_wedges`."""

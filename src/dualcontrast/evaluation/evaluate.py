@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from dualcontrast.codes import Codes
-from dualcontrast.data.labels import LabelTable
+from dualcontrast.data.labels import LabelTable, positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.clustering import clustering
 from dualcontrast.evaluation.confounds import confounds
-from dualcontrast.evaluation.d_score import d_score
+from dualcontrast.evaluation.d_score import d_score, stratified_rows
 from dualcontrast.evaluation.diagnostics import FEWEST_IMAGES, diagnostics, image_limit
 from dualcontrast.evaluation.inference import read_prepared
 from dualcontrast.evaluation.within_content import within_content
@@ -22,6 +22,9 @@ from dualcontrast.methods.base import Method
 from dualcontrast.prepare import Preparation
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import EVALUATION, RunFolder
+
+# Scores of more than these differ from those of these by less than the seeds do.
+MOST_SCORED = 100_000
 
 
 def evaluate(
@@ -35,6 +38,9 @@ def evaluate(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure a trained method: with labels where there are any, and always without.
+
+    Of more than 100,000 labelled particles, as many are scored: a seeded sample that keeps the shares of the
+    split and of the first discrete content factor.
 
     Parameters
     ----------
@@ -59,18 +65,22 @@ def evaluate(
     dict
         Plain numbers, strings, lists and dicts. `d_score` (see `d_score`), `clustering` (see `clustering`),
         `within_content` (see `within_content`), `confounds` (see `confounds`), `diagnostics` (see
-        `diagnostics`), `images` (how many of each part), `seed`, and `verdict`, a list of
-        sentences. A measure that could not be taken is None, and a `reason` beside it says why.
+        `diagnostics`), `images` (how many of each part), `scored` (how many labelled ones were used),
+        `seed`, and `verdict`, a list of sentences. A measure that could not be taken is None, and a `reason`
+        beside it says why.
     """
     method.eval()
     labels = labels if labels is not None else source.labels
     particles = np.concatenate((split.train, split.test))
     labels = _of_run(labels, particles)
+    labelled = len(labels.ids)
+    labels = _scored(labels, split, seed)
     held_out = split.test if len(split.test) >= FEWEST_IMAGES else particles
     evaluation: dict[str, Any] = {
         "method": method.name,
         "seed": seed,
-        "images": {"train": len(split.train), "test": len(split.test), "labelled": len(labels.ids)},
+        "images": {"train": len(split.train), "test": len(split.test), "labelled": labelled},
+        "scored": len(labels.ids),
         "d_score": d_score(codes, labels, split.train, split.test, seed),
         "clustering": clustering(codes, labels, split.train, split.test, seed),
         "within_content": within_content(codes, labels, split.train, split.test, seed),
@@ -92,6 +102,18 @@ def _of_run(labels: LabelTable | None, particles: np.ndarray) -> LabelTable:
             f"first '{particles[0]}'; use the ids that `dualcontrast data info` shows"
         )
     return labels.select(labelled) if len(labelled) else LabelTable(particles[:0], ())
+
+
+def _scored(labels: LabelTable, split: Split, seed: int) -> LabelTable:
+    """Choose the labelled particles that scores are taken of."""
+    if len(labels.ids) <= MOST_SCORED:
+        return labels
+    strata = np.where(positions_of(labels.ids, split.test) < 0, "train", "test")
+    factor = next((factor for factor in labels.of_role("content") if not factor.is_continuous), None)
+    if factor is not None:
+        strata = np.char.add(np.char.add(strata, " "), factor.values.astype(str))
+    rows = stratified_rows(strata, MOST_SCORED, numpy_stream(seed, "evaluation", "scored"))
+    return labels.select(labels.ids[rows])
 
 
 def _diagnostics(

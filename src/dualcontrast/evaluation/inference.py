@@ -32,6 +32,7 @@ def read_prepared(source: ImageSource, preparation: Preparation, ids: np.ndarray
             f"{source.location}: has no image with the id '{missing[0]}' ({len(missing)} ids are missing); "
             "give ids of this data set"
         )
+    preparation.check_source(source)
     return batches.read_prepared(source, preparation, rows)
 
 

@@ -125,6 +125,11 @@ def notes(evaluation: dict[str, Any]) -> list[str]:
             found.append(f"A classifier of the {role} labels did not converge; its score is a lower bound.")
     if any(factor.get("converged") is False for factor in evaluation["clustering"]["factors"]):
         found.append("The clustering did not converge; its scores may change with another --seed.")
+    labelled, scored = evaluation["images"].get("labelled", 0), evaluation.get("scored")
+    if scored is not None and scored < labelled:
+        found.append(
+            f"Scores against labels are of a sample of {scored:,} of the {labelled:,} labelled images."
+        )
     if not evaluation["diagnostics"]["held_out"]:
         found.append(
             "There are too few held-out images, so the measures without labels include training images."

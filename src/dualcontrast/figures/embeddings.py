@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dualcontrast.evaluation.mixture import FITTED_ROWS
 from dualcontrast.evaluation.regression import standardise
 from dualcontrast.figures.style import (
     CONTENT,
@@ -21,7 +22,7 @@ from dualcontrast.figures.style import (
     new_figure,
     shorten,
 )
-from dualcontrast.random_streams import stream_seed
+from dualcontrast.random_streams import numpy_stream, stream_seed
 
 MOST_POINTS = 2_000
 MOST_NAMED_CLASSES = 24
@@ -88,7 +89,7 @@ def embed_both_ways(codes: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def cluster_colouring(content: np.ndarray, seed: int = 0, count: int = 8) -> Colouring:
-    """Colour by k-means groups of the content code, for images without labels."""
+    """Colour by k-means groups of the content code, for images without labels; at most 20,000 are fitted."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -96,8 +97,10 @@ def cluster_colouring(content: np.ndarray, seed: int = 0, count: int = 8) -> Col
     if x.shape[1] == 0 or len(x) < count:
         return Colouring("no labels", np.zeros(len(content), dtype=np.int64))
     with threadpool_limits(1):
-        groups = KMeans(count, random_state=stream_seed(seed, "groups") % 2**31).fit_predict(x)
-    return Colouring("group in c (k-means, no labels)", groups + 1)
+        means = KMeans(count, random_state=stream_seed(seed, "groups") % 2**31)
+        rows = numpy_stream(seed, "groups", "rows").permutation(len(x))[:FITTED_ROWS]
+        groups = means.fit_predict(x) if len(rows) == len(x) else means.fit(x[rows]).predict(x)
+    return Colouring("group in c (k-means, no labels)", np.asarray(groups) + 1)
 
 
 def embedding_figure(places: dict[str, dict[str, np.ndarray]], colouring: Colouring) -> Figure:

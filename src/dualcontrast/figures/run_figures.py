@@ -11,6 +11,7 @@ from dualcontrast.data.labels import LabelTable, Role, positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import SettingError
+from dualcontrast.evaluation.d_score import stratified_rows
 from dualcontrast.evaluation.inference import decode_codes, encode_images, read_prepared
 from dualcontrast.figures import loss_curves, reconstructions, transfer_grid, traversals, volumes
 from dualcontrast.figures.embeddings import (
@@ -154,9 +155,13 @@ def example_ids(ids: np.ndarray, labels: LabelTable | None, count: int, seed: in
     return ids[transfer_grid.choose_examples(discrete_values(labels, ids), count, len(ids), rng)]
 
 
-def mapped_ids(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Choose particles for t-SNE and UMAP: as many as take seconds."""
-    return ids[np.sort(numpy_stream(seed, "figures", "embeddings").permutation(len(ids))[:MOST_POINTS])]
+def mapped_ids(ids: np.ndarray, seed: int, labels: LabelTable | None = None) -> np.ndarray:
+    """Choose particles for t-SNE and UMAP: as many as take seconds, in the shares of their classes."""
+    rng = numpy_stream(seed, "figures", "embeddings")
+    classes = discrete_values(labels, ids)
+    if classes is not None:
+        return ids[stratified_rows(classes, MOST_POINTS, rng)]
+    return ids[np.sort(rng.permutation(len(ids))[:MOST_POINTS])]
 
 
 def discrete_values(labels: LabelTable | None, ids: np.ndarray) -> np.ndarray | None:
@@ -262,7 +267,7 @@ def _volume_figures(
 def _embedding_figures(
     run: RunFolder, ids: np.ndarray, labels: LabelTable | None, seed: int, folder: Path
 ) -> list[RunFigure]:
-    ids = mapped_ids(ids, seed)
+    ids = mapped_ids(ids, seed, labels)
     codes = run.codes.select(ids)
     places = {code: embed_both_ways(getattr(codes, code), seed) for code in ("content", "transformation")}
     figures = []

@@ -1,8 +1,10 @@
 """Prepared batches of a source, in an order that depends only on the seed and the step."""
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,17 +17,40 @@ from dualcontrast.prepare import Preparation
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.ranks import world_size
 from dualcontrast.spread import own_rows, spread
+from dualcontrast.training.block_shuffle import BlockShuffle
+from dualcontrast.training.windows import stream
 
 RESIDENT_BYTES = 2 * 2**30
 READ_AHEAD = 4
 READ_BYTES = 2**28
+# Images that are shuffled among each other where they are stored in blocks; twice this is held in memory.
+WINDOW_BYTES = 2**28
 
 
 def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor:
     """Read images and prepare them, shape (n, C, *spatial), on the CPU."""
+
     # In parts: what is read may be many times what is left after cropping.
-    parts = [preparation.apply(torch.from_numpy(source.read(part))) for part in _parts(source, rows)]
+    def prepare(images: Tensor) -> Tensor:
+        return images if source.prepared is not None else preparation.apply(images)
+
+    parts = [prepare(torch.from_numpy(source.read(part))) for part in _parts(source, rows)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def read_ahead(
+    source: ImageSource, preparation: Preparation, batches: Sequence[np.ndarray]
+) -> Iterator[Tensor]:
+    """Read and prepare batches of images one after the other; the next is read while one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = iter(batches)
+        ahead = deque(reader.submit(read_prepared, source, preparation, rows) for rows in islice(waiting, 2))
+        while ahead:
+            images = ahead.popleft().result()
+            ahead.extend(
+                reader.submit(read_prepared, source, preparation, rows) for rows in islice(waiting, 1)
+            )
+            yield images
 
 
 def read_wedges(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor | None:
@@ -35,7 +60,8 @@ def read_wedges(source: ImageSource, preparation: Preparation, rows: np.ndarray)
         wedges = source.read_wedges(part)
         if wedges is None:
             return None
-        parts.append(preparation.apply_to_wedges(torch.tensor(wedges)))
+        weights = torch.tensor(wedges)
+        parts.append(weights if source.prepared is not None else preparation.apply_to_wedges(weights))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -67,7 +93,9 @@ class Batches:
 
     Every epoch visits each image once. The epoch is cut into `ceil(N / batch_size)` batches of nearly equal
     size, so the last one is never a rest of one or two images. Images that fit into `RESIDENT_BYTES` are
-    kept on the device; larger sets are read again in every epoch, a few batches ahead of the training.
+    kept on the device; larger sets are read again in every epoch, ahead of the training. Those that are
+    stored in blocks are shuffled by block (see `BlockShuffle`), in windows of `WINDOW_BYTES`, so that each
+    block is read once; others are read one by one.
 
     Parameters
     ----------
@@ -102,23 +130,35 @@ class Batches:
         device: torch.device,
     ) -> None:
         check_enough(source, len(rows), batch_size)
+        preparation.check_source(source)
         self._source, self._preparation, self._rows = source, preparation, rows
         self._seed, self._device = seed, device
         self.per_epoch = -(-len(rows) // batch_size)
         self._order: tuple[int, list[np.ndarray]] | None = None
         self._resident: Batch | None = None
+        self._shuffle: BlockShuffle | None = None
         wedge = read_wedges(source, preparation, rows[:1])
         each = math.prod(preparation.image_shape) + (0 if wedge is None else wedge.numel())
         if len(rows) * each * 4 <= RESIDENT_BYTES:
             self._resident = _on_device(self._read(np.arange(len(rows))), device)
+        elif (blocks := source.blocks_of(rows)) is not None:
+            shuffle = BlockShuffle(blocks, max(1, WINDOW_BYTES // (4 * each)))
+            # A window holds whole blocks: what is stored in one piece is no gain to read as one.
+            self._shuffle = shuffle if shuffle.largest * each * 4 <= WINDOW_BYTES else None
 
     def places(self, step: int) -> np.ndarray:
         """Return the places in the training set of the images of one step."""
         epoch, within = divmod(step, self.per_epoch)
         if self._order is None or self._order[0] != epoch:
-            order = numpy_stream(self._seed, "order", epoch).permutation(len(self._rows))
-            self._order = (epoch, np.array_split(order, self.per_epoch))
+            self._order = (epoch, np.array_split(self._ordered(epoch)[0], self.per_epoch))
         return self._order[1][within]
+
+    def _ordered(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return all places in the order of an epoch, and where the windows end in which they are read."""
+        rng = numpy_stream(self._seed, "order", epoch)
+        if self._shuffle is not None:
+            return self._shuffle.order(rng)
+        return rng.permutation(len(self._rows)), np.array([len(self._rows)])
 
     def from_step(self, first: int, end: int) -> Iterator[Batch]:
         """Yield the batches of the steps `first` to `end - 1`."""
@@ -127,7 +167,10 @@ class Batches:
                 places = torch.from_numpy(self._own_places(step)).to(self._device)
                 images, wedges = self._resident
                 own = Batch(images[places], None if wedges is None else wedges[places])
-                yield self._spread(own, step)
+                yield _spread(own, len(self.places(step)))
+            return
+        if self._shuffle is not None:
+            yield from self._by_window(first, end, self._shuffle.blocks)
             return
         # Reading is file input and NumPy copies, which leave Python's lock to the training thread.
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -139,15 +182,29 @@ class Batches:
                 batch = ahead.pop(0).result()
                 if step + READ_AHEAD < end:
                     ahead.append(reader.submit(self._read, self._own_places(step + READ_AHEAD)))
-                yield self._spread(_on_device(batch, self._device), step)
+                yield _spread(_on_device(batch, self._device), len(self.places(step)))
 
     def _own_places(self, step: int) -> np.ndarray:
         return self.places(step)[own_rows()]
 
-    def _spread(self, own: Batch, step: int) -> Batch:
-        images, wedges = own
-        total = len(self.places(step))
-        return Batch(spread(images, total), None if wedges is None else spread(wedges, total))
+    def _by_window(self, first: int, end: int, blocks: np.ndarray) -> Iterator[Batch]:
+        """Yield batches as slices of windows that are read ahead."""
+        least, larger = divmod(len(self._rows), self.per_epoch)
+        sizes = (least + (step % self.per_epoch < larger) for step in range(first, end))
+        pin = self._device.type == "cuda"
+        for images, wedges in stream(self._windows(first, end), sizes, self._read, blocks, pin):
+            # Blocks are read as a whole, so every rank reads all of them and keeps its own images.
+            own = Batch(images[own_rows()], None if wedges is None else wedges[own_rows()])
+            yield _spread(_on_device(own, self._device), len(images))
+
+    def _windows(self, first: int, end: int) -> Iterator[np.ndarray]:
+        """Yield the places of the images from one step on, window by window."""
+        epoch, within = divmod(first, self.per_epoch)
+        while epoch * self.per_epoch < end:
+            order, ends = self._ordered(epoch)
+            skipped = sum(len(part) for part in np.array_split(order, self.per_epoch)[:within])
+            yield from np.split(order[skipped:], ends[ends > skipped][:-1] - skipped)
+            epoch, within = epoch + 1, 0
 
     def _read(self, places: np.ndarray) -> Batch:
         rows = self._rows[places]
@@ -163,3 +220,8 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
         images.to(device, non_blocking=True),
         None if wedges is None else wedges.to(device, non_blocking=True),
     )
+
+
+def _spread(own: Batch, total: int) -> Batch:
+    images, wedges = own
+    return Batch(spread(images, total), None if wedges is None else spread(wedges, total))

@@ -1,6 +1,6 @@
 """Progress bars on standard error, so that standard output stays clean."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -56,14 +56,10 @@ class TrainingProgress:
         )
 
 
-def track(items: Sequence[T], description: str, enabled: bool) -> Iterator[T]:
-    """Iterate with a progress bar."""
+def track(items: Iterable[T], description: str, enabled: bool, total: int) -> Iterator[T]:
+    """Iterate with a progress bar over so many items."""
     with _bar(enabled) as progress:
-        yield from _tracked(progress, items, description)
-
-
-def _tracked(progress: Progress, items: Sequence[T], description: str) -> Iterable[T]:
-    return progress.track(items, total=len(items), description=description)
+        yield from progress.track(items, total=total, description=description)
 
 
 @contextmanager
