@@ -47,7 +47,7 @@ def expected(run, images) -> Codes:
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Four pieces of 40 images, in batches of 20."""
-    monkeypatch.setattr("dualcontrast.model.MOST_AT_ONCE", 20)
+    monkeypatch.setattr("dualcontrast.model.MOST_ON_CPU", 20)
     monkeypatch.setattr(encoding, "PIECE", 40)
 
 

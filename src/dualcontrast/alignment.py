@@ -12,6 +12,7 @@ It begins with volumes turned at random, low degrees and soft assignments, and s
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -207,8 +208,7 @@ class _Search:
         self.highest = len(waves.waves) - 1
         self.degree = min(SEARCH_DEGREE, self.highest)
         self.max_shift = max_shift
-        self.grid = torch.from_numpy(rotation_grid(GRID)).float()
-        self.turns = self.turns_of(self.grid)
+        self.grid, self.turns = _grid(GRID, self.highest)
         steps = torch.tensor([-1.0, 0.0, 1.0]) * max_shift * 2 / 3
         self.steps = torch.cartesian_prod(steps, steps, steps)
         # A mean over all orientations holds, of each component, the share that was measured.
@@ -224,7 +224,7 @@ class _Search:
         moved = torch.stack(
             [self.waves.coefficients(self.spectra[some], s.expand(count, 3)) for s in self.steps], dim=1
         ).flatten(0, 1)
-        turns = self.turns_of(torch.from_numpy(rotation_grid(BEGINNING_GRID)))
+        _, turns = _grid(BEGINNING_GRID, self.highest)
         first = torch.randint(
             BEGINNING_GRID, (len(moved),), generator=torch_stream(self.seed, "orientations")
         )
@@ -362,6 +362,14 @@ class _Search:
         """Cut the volumes into parts for which `numbers` numbers each fit."""
         size = max(1, AT_ONCE // numbers // 4)
         return [slice(i, min(i + size, len(self.spectra))) for i in range(0, len(self.spectra), size)]
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def _grid(count: int, highest: int) -> tuple[Tensor, list[Tensor]]:
+    """Rotations of a grid, shape (count, 3, 3), and their Wigner matrices."""
+    rotations = rotation_grid(count)
+    return torch.from_numpy(rotations).float(), wigner_matrices(rotations, highest)
 
 
 def _scores(products: Tensor, turns: list[Tensor]) -> Tensor:

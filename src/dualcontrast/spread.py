@@ -557,7 +557,7 @@ def _cosine(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 # What is known by name; each rule gives NotImplemented where it is not about these arguments.
 RULES: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("linear", "interpolate"), _by_row),
+    **dict.fromkeys(("linear", "interpolate", "group_norm"), _by_row),
     **dict.fromkeys(("conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"), _by_row),
     **dict.fromkeys(ALONG, _along),
     "to": _to,

@@ -89,7 +89,8 @@ def test_what_cannot_be_done_is_refused(two_ranks):
 
 # ---- whole trainings
 
-SETTINGS = {"epochs": 8, "batch_size": 9, "learning_rate": 1e-3}
+# A small rate: Adam makes of the last bits of small gradients whole steps, which then grow.
+SETTINGS = {"epochs": 8, "batch_size": 9, "learning_rate": 1e-4}
 
 
 @pytest.fixture(scope="module")
