@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dualcontrast import Model, packing
+from dualcontrast import Model, packing, ranks
 from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.open import open_source
+from dualcontrast.spread import Spread
 from dualcontrast.training import batches
 from dualcontrast.training.batches import Batches
 from dualcontrast.training.block_shuffle import BlockShuffle
@@ -89,6 +90,18 @@ def test_places_are_those_of_the_batches(source):
     stream = make(source)
     for step, batch in enumerate(stream.from_step(0, 12)):
         assert numbers(batch).tolist() == stream.places(step).tolist()
+
+
+def test_ranks_share_the_batches_of_a_window(source, monkeypatch):
+    """Each of two ranks gets every second row of what one process gets, whatever window it comes from."""
+    whole = list(make(source).from_step(0, 12))
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        for batch, own in zip(whole, make(source).from_step(0, 12), strict=True):
+            assert isinstance(own.images, Spread)
+            assert len(own.images) == len(batch.images)
+            assert torch.equal(own.images.local, batch.images[rank::2])
 
 
 @pytest.mark.parametrize("first", [1, 4, 8, 9, 11])
