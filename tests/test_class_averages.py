@@ -12,6 +12,7 @@ import starfile
 from scipy.spatial.transform import Rotation
 
 from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast.alignment import align
 from dualcontrast.class_averages import average_classes
 from dualcontrast.clusters import cluster_run
 from dualcontrast.errors import SettingError
@@ -123,3 +124,25 @@ def test_numbers_that_cannot_be(run):
     """Are refused before anything is read."""
     with pytest.raises(SettingError, match="--states 0"):
         average_classes(run, states=0, output="nowhere")
+
+
+def test_fewer_states_leave_no_former_ones(run, tmp_path):
+    """And nothing else is deleted."""
+    folder = tmp_path / "again"
+    average_classes(run, states=2, most=8, output=folder, progress=False)
+    (folder / "class-1_notes.txt").write_text("mine")
+    average_classes(run, most=8, output=folder, overwrite=True, progress=False)
+    assert sorted(path.name for path in folder.glob("class-*")) == [
+        "class-1.mrc",
+        "class-1.star",
+        "class-1_notes.txt",
+        "class-2.mrc",
+        "class-2.star",
+    ]
+
+
+def test_identical_volumes_have_fewer_states_than_asked_for():
+    """Where nothing tells volumes apart, no mean is made of none."""
+    volumes = posed_blobs(np.eye(3)[None], np.zeros((1, 3)), BLOBS, 0.1, 0).expand(6, -1, -1, -1, -1)
+    found = align(volumes.clone(), 3)
+    assert found.coefficients.isfinite().all() and found.shifts.isfinite().all()

@@ -121,9 +121,12 @@ class _Waves:
         return torch.cat([(a @ matrix).flatten(1) for a, matrix in parts], dim=1)
 
     def products(self, coefficients: Tensor, means: Tensor, degree: int) -> Tensor:
-        """Σ_k a_klm b_klm' of a (N, Q) and b (R, Q) for degrees up to `degree`, shape (N, R, n)."""
-        pairs = list(zip(self.by_degree(coefficients), self.by_degree(means), strict=True))[: degree + 1]
-        return torch.cat([torch.einsum("nkm,rkp->nrmp", a, b).flatten(2) for a, b in pairs], dim=2)
+        """Σ_k a_klm b_klm' for degrees up to `degree`, shape (N, R, n).
+
+        Of a (N, Q) with b (R, Q), the means of all, or with b (N, R, Q), the means of each volume.
+        """
+        pairs = list(zip(self.by_degree(coefficients[:, None]), self.by_degree(means), strict=True))
+        return torch.cat([(a.mT @ b).flatten(2) for a, b in pairs[: degree + 1]], dim=2)
 
 
 def align(
@@ -232,7 +235,8 @@ class _Search:
         power = float(moved.square().sum(dim=1).mean())
         for step in range(BEGINNING_STEPS):
             degree = min(3 + step // 4, BEGINNING_DEGREE, self.highest)
-            scores = self._likelihoods(moved, mean[None], turns, degree)[:, 0].view(count, -1)
+            seen = self._energy_seen(mean[None], turns)
+            scores = self._likelihoods(moved, mean[None], seen, turns, degree)[:, 0].view(count, -1)
             noise = max(power - float(mean.square().sum()), 1e-3 * power) / len(mean)
             soft = (scores * (min(1.0, 0.2 + step / 12) / noise)).softmax(dim=1).view(len(moved), -1)
             mean = self._soft_mean(moved, soft, turns) * (len(self.steps) / self.share)
@@ -244,11 +248,13 @@ class _Search:
         best = torch.full((len(self.spectra),), -torch.inf)
         place = torch.zeros(len(self.spectra), dtype=torch.long)
         shifts = torch.zeros(len(self.spectra), 3)
+        seen = self._energy_seen(mean[None], self.turns)
         for number, step in enumerate(self.steps):
             for rows in self._rows(GRID):
                 spectra = self.spectra[rows]
                 moved = self.waves.coefficients(spectra, step.expand(len(spectra), 3))
-                score, found = self._likelihoods(moved, mean[None], self.turns, self.degree)[:, 0].max(dim=1)
+                scores = self._likelihoods(moved, mean[None], seen, self.turns, self.degree)
+                score, found = scores[:, 0].max(dim=1)
                 better = score > best[rows]
                 place[rows] = torch.where(better, found, place[rows])
                 shifts[rows] = torch.where(better[:, None], step, shifts[rows])
@@ -258,9 +264,10 @@ class _Search:
 
     def choose(self, state: _State, means: Tensor) -> None:
         """Give every volume, where it stands, the mean and the orientation that it resembles most."""
+        seen = self._energy_seen(means, self.turns)
         for rows in self._rows(GRID * len(means)):
             moved = self.waves.coefficients(self.spectra[rows], state.shifts[rows])
-            scores = self._likelihoods(moved, means, self.turns, self.degree)
+            scores = self._likelihoods(moved, means, seen, self.turns, self.degree)
             found = scores.flatten(1).argmax(dim=1)
             state.references[rows], state.rotations[rows] = found // GRID, self.grid[found % GRID]
 
@@ -271,18 +278,13 @@ class _Search:
             vectors[0] = 0
             nearby = _rotations(vectors * math.radians(width))
             turns = self.turns_of(nearby)
-            for rows in self._rows(NEARBY * len(means)):
-                laid = self._laid(state, rows)
-                scores = _scores(self.waves.products(laid, means, self.highest), turns)
-                own = scores[torch.arange(len(laid)), state.references[rows]]
-                state.rotations[rows] = state.rotations[rows] @ nearby[own.argmax(dim=1)]
+            for rows in self._rows(NEARBY):
+                own = means[state.references[rows]][:, None]
+                products = self.waves.products(self._laid(state, rows), own, self.highest)
+                best = _scores(products, turns)[:, 0].argmax(dim=1)
+                state.rotations[rows] = state.rotations[rows] @ nearby[best]
         self._centre(state, means)
-        count = max(int(state.references.max()) + 1, len(means))
-        laid = self._laid(state, slice(None))
-        new = torch.zeros(count, laid.shape[1]).index_add_(0, state.references, laid)
-        members = torch.bincount(state.references, minlength=count)[:, None]
-        # A mean that lost all its volumes stays as it was.
-        return torch.where(members > 0, new / members.clamp(min=1) / self.share, means)
+        return self._means(state, self._laid(state, slice(None)), means)
 
     def split(self, state: _State, count: int) -> Tensor:
         """Begin several means from clusters of the volumes as they lie; sets the references."""
@@ -291,16 +293,23 @@ class _Search:
         clusters = KMeans(count, n_init=10, random_state=0)  # pyright: ignore[reportArgumentType]
         labels = clusters.fit_predict(found)
         state.references = torch.from_numpy(labels).long()
-        return torch.stack([laid[state.references == r].mean(dim=0) for r in range(count)]) / self.share
+        return self._means(state, laid, laid.mean(dim=0).expand(count, -1) / self.share)
+
+    def _means(self, state: _State, laid: Tensor, former: Tensor) -> Tensor:
+        """Average the volumes of each reference as they lie; one without volumes stays as it was."""
+        sums = torch.zeros_like(former).index_add_(0, state.references, laid)
+        members = torch.bincount(state.references, minlength=len(former))[:, None]
+        return torch.where(members > 0, sums / members.clamp(min=1) / self.share, former)
 
     def _laid(self, state: _State, rows: slice) -> Tensor:
         coefficients = self.waves.coefficients(self.spectra[rows], state.shifts[rows])
         return self.waves.turned(coefficients, self.turns_of(state.rotations[rows]))
 
-    def _likelihoods(self, coefficients: Tensor, means: Tensor, turns: list[Tensor], degree: int) -> Tensor:
+    def _likelihoods(
+        self, coefficients: Tensor, means: Tensor, seen: Tensor, turns: list[Tensor], degree: int
+    ) -> Tensor:
         """Log-likelihood times the noise's variance, but for a constant; shape (N, R, G)."""
-        scores = _scores(self.waves.products(coefficients, means, degree), turns)
-        return scores - 0.5 * self._energy_seen(means, turns)
+        return _scores(self.waves.products(coefficients, means, degree), turns) - 0.5 * seen
 
     def _energy_seen(self, means: Tensor, turns: list[Tensor]) -> Tensor:
         """Energy of each mean in each orientation, as far as it was measured; shape (R, G or 1)."""

@@ -118,8 +118,8 @@ def average_classes(
         ids = clusters.members(name)[:most]
         if len(ids) < 2 * states:
             raise DataError(
-                f"{run.path}: class {name} has {len(ids)} particles, too few for {states} averages; "
-                "cluster into fewer classes"
+                f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
+                "ask for fewer states, or cluster into fewer classes"
             )
         volumes, wedges = _read(source, preparation, ids)
         with stages(f"class {name}", enabled=progress) as report:
@@ -184,7 +184,7 @@ def _write(
     poses: dict[str, Pose],
     states: int,
 ) -> Maps:
-    (folder / AVERAGES_RECORD).unlink(missing_ok=True)
+    _delete(folder)
     preparation = run.preparation
     voxel_size = preparation.voxel_size
     files = write_images(folder, averages, voxel_size, AVERAGES)
@@ -218,6 +218,18 @@ def _write(
     # Last, because it says that everything is complete.
     write_text(folder / AVERAGES_RECORD, json.dumps(record, indent=1) + "\n")
     return Maps(folder, files, voxel_size, tuple(scripts))
+
+
+def _delete(folder: Path) -> None:
+    """Delete the maps of former averages, of which there may have been more, and no other file."""
+    record = folder / AVERAGES_RECORD
+    if not record.exists():
+        return
+    maps = json.loads(record.read_text(encoding="utf-8"))["maps"]
+    record.unlink()
+    for file in maps.values():
+        # Only names: a record that was changed must not reach beyond its folder.
+        (folder / Path(file).name).unlink(missing_ok=True)
 
 
 def _star_values(
