@@ -76,6 +76,13 @@ def test_large_boxes_give_shifts_in_their_own_voxels() -> None:
     assert (outer.shifts - 1.5 * inner.shifts).abs().median() < 0.05
 
 
+def test_identical_volumes_have_fewer_states_than_asked_for():
+    """Where nothing tells volumes apart, no mean is made of none."""
+    volumes = posed_blobs(np.eye(3)[None], np.zeros((1, 3)), BLOBS, 0.1, 0).expand(6, -1, -1, -1, -1)
+    found = align(volumes.clone(), 3)
+    assert found.coefficients.isfinite().all() and found.shifts.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("shape", "references", "says"),
     [

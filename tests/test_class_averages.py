@@ -12,7 +12,6 @@ import starfile
 from scipy.spatial.transform import Rotation
 
 from dualcontrast import Codes, RunFolder, pipeline
-from dualcontrast.alignment import align
 from dualcontrast.class_averages import average_classes
 from dualcontrast.clusters import cluster_run
 from dualcontrast.errors import SettingError
@@ -139,10 +138,3 @@ def test_fewer_states_leave_no_former_ones(run, tmp_path):
         "class-2.mrc",
         "class-2.star",
     ]
-
-
-def test_identical_volumes_have_fewer_states_than_asked_for():
-    """Where nothing tells volumes apart, no mean is made of none."""
-    volumes = posed_blobs(np.eye(3)[None], np.zeros((1, 3)), BLOBS, 0.1, 0).expand(6, -1, -1, -1, -1)
-    found = align(volumes.clone(), 3)
-    assert found.coefficients.isfinite().all() and found.shifts.isfinite().all()

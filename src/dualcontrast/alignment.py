@@ -175,9 +175,8 @@ def align(
     spectra = torch.cat([waves.spectra(p if box == full else fourier_crop(p, box)) for p in parts])
     search = _Search(waves, spectra, _seen(waves, wedges, full), max_shift=box / 10, seed=seed)
     mean = search.begin(report)
-    rotations, shifts = search.coarse(mean, report)
+    state = search.coarse(mean, report)
     means = mean[None]
-    state = _State(rotations, shifts, torch.zeros(len(volumes), dtype=torch.long))
     for step in range(REFINEMENTS):
         width = FIRST_WIDTH * (LAST_WIDTH / FIRST_WIDTH) ** (step / (REFINEMENTS - 1))
         means = search.refine(state, means, width, step)
@@ -189,14 +188,16 @@ def align(
             width = FIRST_WIDTH / 2 * (LAST_WIDTH / FIRST_WIDTH * 2) ** (step / (SORTINGS - 1))
             means = search.refine(state, means, width, REFINEMENTS + step)
             report("sorting", (step + 1) / SORTINGS)
-    laid = waves.turned(waves.coefficients(spectra, state.shifts), search.turns_of(state.rotations))
-    factor = full / box
-    return Alignment(state.rotations, state.shifts * factor, state.references, laid)
+    laid = search.laid(state, slice(None))
+    return Alignment(state.rotations, state.shifts * (full / box), state.references, laid)
 
 
 @dataclass
 class _State:
+    """What is known of the volumes so far; `turns` are the Wigner matrices of `rotations`."""
+
     rotations: Tensor
+    turns: list[Tensor]
     shifts: Tensor
     references: Tensor
 
@@ -216,9 +217,6 @@ class _Search:
         self.steps = torch.cartesian_prod(steps, steps, steps)
         # A mean over all orientations holds, of each component, the share that was measured.
         self.share = 1.0 if seen is None else float(seen.mean())
-
-    def turns_of(self, rotations: Tensor) -> list[Tensor]:
-        return wigner_matrices(rotations.double().numpy(), self.highest)
 
     def begin(self, report: Callable[[str, float], None]) -> Tensor:
         """Find a first mean from some of the volumes, in every shift of a coarse grid; shape (Q,)."""
@@ -243,7 +241,7 @@ class _Search:
             report("first mean", (step + 1) / BEGINNING_STEPS)
         return self._in_the_middle(mean)
 
-    def coarse(self, mean: Tensor, report: Callable[[str, float], None]) -> tuple[Tensor, Tensor]:
+    def coarse(self, mean: Tensor, report: Callable[[str, float], None]) -> _State:
         """Find the best orientation and shift of every volume on coarse grids."""
         best = torch.full((len(self.spectra),), -torch.inf)
         place = torch.zeros(len(self.spectra), dtype=torch.long)
@@ -260,7 +258,7 @@ class _Search:
                 shifts[rows] = torch.where(better[:, None], step, shifts[rows])
                 best[rows] = torch.where(better, score, best[rows])
             report("coarse search", (number + 1) / len(self.steps))
-        return self.grid[place], shifts
+        return _State(self.grid[place], [t[place] for t in self.turns], shifts, torch.zeros_like(place))
 
     def choose(self, state: _State, means: Tensor) -> None:
         """Give every volume, where it stands, the mean and the orientation that it resembles most."""
@@ -269,7 +267,10 @@ class _Search:
             moved = self.waves.coefficients(self.spectra[rows], state.shifts[rows])
             scores = self._likelihoods(moved, means, seen, self.turns, self.degree)
             found = scores.flatten(1).argmax(dim=1)
-            state.references[rows], state.rotations[rows] = found // GRID, self.grid[found % GRID]
+            state.references[rows], place = found // GRID, found % GRID
+            state.rotations[rows] = self.grid[place]
+            for turn, of_grid in zip(state.turns, self.turns, strict=True):
+                turn[rows] = of_grid[place]
 
     def refine(self, state: _State, means: Tensor, width: float, step: int) -> Tensor:
         """Improve orientations and shifts, then the means; returns those, shape (R, Q)."""
@@ -277,18 +278,20 @@ class _Search:
             vectors = numpy_stream(self.seed, "nearby", 2 * step + draw).normal(size=(NEARBY, 3))
             vectors[0] = 0
             nearby = _rotations(vectors * math.radians(width))
-            turns = self.turns_of(nearby)
+            turns = wigner_matrices(nearby.double().numpy(), self.highest)
             for rows in self._rows(NEARBY):
                 own = means[state.references[rows]][:, None]
-                products = self.waves.products(self._laid(state, rows), own, self.highest)
+                products = self.waves.products(self.laid(state, rows), own, self.highest)
                 best = _scores(products, turns)[:, 0].argmax(dim=1)
                 state.rotations[rows] = state.rotations[rows] @ nearby[best]
+                for turn, further in zip(state.turns, turns, strict=True):
+                    turn[rows] = turn[rows] @ further[best]
         self._centre(state, means)
-        return self._means(state, self._laid(state, slice(None)), means)
+        return self._means(state, self.laid(state, slice(None)), means)
 
     def split(self, state: _State, count: int) -> Tensor:
         """Begin several means from clusters of the volumes as they lie; sets the references."""
-        laid = self._laid(state, slice(None))
+        laid = self.laid(state, slice(None))
         found = PCA(min(10, len(laid) - 1), random_state=0).fit_transform(laid.double().numpy())
         clusters = KMeans(count, n_init=10, random_state=0)  # pyright: ignore[reportArgumentType]
         labels = clusters.fit_predict(found)
@@ -301,9 +304,10 @@ class _Search:
         members = torch.bincount(state.references, minlength=len(former))[:, None]
         return torch.where(members > 0, sums / members.clamp(min=1) / self.share, former)
 
-    def _laid(self, state: _State, rows: slice) -> Tensor:
+    def laid(self, state: _State, rows: slice) -> Tensor:
+        """Ball harmonics of volumes, turned and moved back to lie alike."""
         coefficients = self.waves.coefficients(self.spectra[rows], state.shifts[rows])
-        return self.waves.turned(coefficients, self.turns_of(state.rotations[rows]))
+        return self.waves.turned(coefficients, [turn[rows] for turn in state.turns])
 
     def _likelihoods(
         self, coefficients: Tensor, means: Tensor, seen: Tensor, turns: list[Tensor], degree: int
@@ -350,7 +354,7 @@ class _Search:
         waves = torch.cat((phase.cos(), -phase.sin()), dim=1)
         length = len(axis)
         for rows in self._rows(len(places)):
-            turns = [turn.mT for turn in self.turns_of(state.rotations[rows])]
+            turns = [turn[rows].mT for turn in state.turns]
             expected = self.waves.turned(means[state.references[rows]], turns) @ self.waves.matrix.T
             real, imaginary = self.spectra[rows].chunk(2, dim=1)
             mean_real, mean_imaginary = expected.chunk(2, dim=1)
