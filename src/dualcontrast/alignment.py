@@ -275,10 +275,7 @@ class _Search:
     def refine(self, state: _State, means: Tensor, width: float, step: int) -> Tensor:
         """Improve orientations and shifts, then the means; returns those, shape (R, Q)."""
         for draw in range(2):
-            vectors = numpy_stream(self.seed, "nearby", 2 * step + draw).normal(size=(NEARBY, 3))
-            vectors[0] = 0
-            nearby = _rotations(vectors * math.radians(width))
-            turns = wigner_matrices(nearby.double().numpy(), self.highest)
+            nearby, turns = _nearby(self.seed, 2 * step + draw, width, self.highest)
             for rows in self._rows(NEARBY):
                 own = means[state.references[rows]][:, None]
                 products = self.waves.products(self.laid(state, rows), own, self.highest)
@@ -396,8 +393,15 @@ def _scores(products: Tensor, turns: list[Tensor]) -> Tensor:
     return products @ torch.cat(flat, dim=1).T
 
 
-def _rotations(vectors: np.ndarray) -> Tensor:
-    return torch.from_numpy(Rotation.from_rotvec(vectors).as_matrix()).float()
+# As many as one alignment uses, so that all classes of a run share them.
+@lru_cache(maxsize=2 * (REFINEMENTS + SORTINGS))
+@torch.inference_mode(False)
+def _nearby(seed: int, draw: int, width: float, highest: int) -> tuple[Tensor, list[Tensor]]:
+    """Small rotations of a width in degrees, none the first, and their Wigner matrices."""
+    vectors = numpy_stream(seed, "nearby", draw).normal(size=(NEARBY, 3))
+    vectors[0] = 0
+    rotations = Rotation.from_rotvec(vectors * math.radians(width)).as_matrix()
+    return torch.from_numpy(rotations).float(), wigner_matrices(rotations, highest)
 
 
 def _parabola(match: Tensor, peak: Tensor) -> Tensor:

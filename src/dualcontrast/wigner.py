@@ -10,7 +10,7 @@ from torch import Tensor
 from dualcontrast.ball_harmonics import spherical_harmonics
 
 # More points than the 2 l + 1 harmonics of any degree in use make the fit below exact.
-_POINTS = 64
+_POINTS = 32
 # Solution of s⁴ = s + 4, see Alexa.
 _PSI = 1.533751168755204288118041
 
