@@ -1,6 +1,7 @@
 """Averages of the classes of a run on particles whose poses are known."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 import starfile
 from scipy.spatial.transform import Rotation
 
-from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast import Codes, RunFolder, class_averages, pipeline
 from dualcontrast.class_averages import average_classes
 from dualcontrast.clusters import cluster_run
-from dualcontrast.errors import SettingError
+from dualcontrast.errors import DataError, SettingError
 from dualcontrast.run_folder import CODES
 from posed_blobs import BLOBS, drawn, posed_blobs
 
@@ -138,3 +139,24 @@ def test_fewer_states_leave_no_former_ones(run, tmp_path):
         "class-2.mrc",
         "class-2.star",
     ]
+
+
+def test_a_damaged_record_is_replaced(run, tmp_path):
+    """Instead of failing once everything is aligned."""
+    (tmp_path / "averages.json").write_text("{")
+    average_classes(run, most=8, output=tmp_path, overwrite=True, progress=False)
+    assert json.loads((tmp_path / "averages.json").read_text())["particles"] == {"1": [8], "2": [8]}
+
+
+def test_a_star_file_that_lost_a_particle_ends_it_before_anything_is_aligned(run, tmp_path, monkeypatch):
+    """With a message that names the particle."""
+    monkeypatch.setattr(class_averages, "align", lambda *_, **__: pytest.fail("aligned"))
+    star = run.parent / "particles.star"
+    whole = star.read_text()
+    try:
+        star.write_text(whole.replace("005.mrc 1 99.0 keep5\n", ""))
+        with pytest.raises(DataError, match=r"005\.mrc"):
+            average_classes(run, output=tmp_path, progress=False)
+    finally:
+        star.write_text(whole)
+    assert not list(tmp_path.iterdir())

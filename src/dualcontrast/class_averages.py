@@ -112,6 +112,10 @@ def average_classes(
             f"images of shape {preparation.image_shape[1:]} cannot be averaged; only cubic volumes can"
         )
     source = run.open_source()
+    # Read before anything is aligned: a STAR file that has changed ends here.
+    star = None if source.star_file is None else StarText(source.star_file)
+    if star is not None:
+        star.subset(clusters.ids.tolist())
     averages: dict[str, np.ndarray] = {}
     poses: dict[str, Pose] = {}
     for name in clusters.class_names:
@@ -130,7 +134,7 @@ def average_classes(
             title = f"class-{name}" if states == 1 else f"class-{name}_state-{state}"
             averages[title] = _average(volumes, wedges, alignment, rows).numpy()
         poses[name] = _pose(ids, np.searchsorted(used, alignment.references.numpy()) + 1, alignment)
-    return _write(run, clusters, folder, source, averages, poses, states)
+    return _write(run, clusters, folder, star, averages, poses, states)
 
 
 def _read(source: ImageSource, preparation: Preparation, ids: np.ndarray) -> tuple[Tensor, Tensor | None]:
@@ -179,7 +183,7 @@ def _write(
     run: RunFolder,
     clusters: Clusters,
     folder: Path,
-    source: ImageSource,
+    star: StarText | None,
     averages: dict[str, np.ndarray],
     poses: dict[str, Pose],
     states: int,
@@ -200,8 +204,7 @@ def _write(
             numbers = [f"{value:.6f}" for value in (*pose.angles[row], *(pose.origins[row] * scale))]
             writer.writerow([particle, name, pose.states[row], *numbers])
     write_text(folder / POSES, out.getvalue())
-    if source.star_file is not None:
-        star = StarText(source.star_file)
+    if star is not None:
         finer = preparation.image_shape[-1] / preparation.source_shape[-1]
         for name, pose in poses.items():
             values = _star_values(pose, star.has_optics and voxel_size is not None, scale, finer, states)
@@ -225,9 +228,13 @@ def _delete(folder: Path) -> None:
     record = folder / AVERAGES_RECORD
     if not record.exists():
         return
-    maps = json.loads(record.read_text(encoding="utf-8"))["maps"]
+    try:
+        files = list(json.loads(record.read_text(encoding="utf-8"))["maps"].values())
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # A record that was damaged names none.
+        files = []
     record.unlink()
-    for file in maps.values():
+    for file in map(str, files):
         # Only names: a record that was changed must not reach beyond its folder.
         (folder / Path(file).name).unlink(missing_ok=True)
 
