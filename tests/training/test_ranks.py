@@ -141,7 +141,7 @@ def start(command: list[str], **environment: str) -> subprocess.Popen:
 def assert_same(run: Path, alone: Path) -> None:
     expected, found = (load_file(folder / "weights.safetensors") for folder in (alone, run))
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, 0, 2e-4, err_msg=name)
+        np.testing.assert_allclose(found[name], values, 0, 1e-5, err_msg=name)
     rows = [RunFolder.open(folder).metrics for folder in (alone, run)]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
     for one, two in zip(*rows, strict=True):
