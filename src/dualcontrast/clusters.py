@@ -1,11 +1,12 @@
 """Classes of the particles of a run, from clusters of their codes, and the files that give them back."""
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,12 +87,12 @@ class Clusters:
     @property
     def class_names(self) -> list[str]:
         """Names of the classes: `1`, `2`, ... by falling size."""
-        return _in_order(self.classes.names)
+        return in_order(self.classes.names.tolist())
 
     @property
     def conformation_names(self) -> list[str]:
         """Names of the conformations: `1.1`, `1.2`, ...; empty where none were asked for."""
-        return [] if self.conformations is None else _in_order(self.conformations.names)
+        return [] if self.conformations is None else in_order(self.conformations.names.tolist())
 
     def members(self, name: str) -> np.ndarray:
         """Return the ids of the members of a class or conformation, nearest its centre first.
@@ -254,7 +255,7 @@ def cluster_run(
     if conformations is not None:
         inner_count = None if conformations == "auto" else conformations
         within = _chosen(codes, conformations_on)
-        for label in _in_order(classes.names):
+        for label in in_order(classes.names.tolist()):
             inner[label] = partition(
                 within[classes.names == label], inner_count, method, seed, f"class {label}"
             )
@@ -268,9 +269,11 @@ def cluster_run(
         "seed": seed,
     }
     clusters = Clusters(name, codes.ids, classes, level, {})
-    clusters.record.update(_record(clusters, settings, found, inner, source.labels))
+    fits = {"fit": _fit(found), "fit_within": {label: _fit(part) for label, part in inner.items()}}
+    clusters.record.update(describe(clusters, settings, fits, source.labels))
     clusters.record["codes"] = _digest(codes)
-    _write(clusters, folder, source, found, inner)
+    curves = {"classes": found.bic} | {f"within class {label}": part.bic for label, part in inner.items()}
+    write_clusters(run, clusters, source, curves)
     return clusters
 
 
@@ -307,6 +310,92 @@ def tomogram_counts(
     return column, {tomogram: counts[tomogram] for tomogram in sorted(counts)}
 
 
+def describe(
+    clusters: Clusters, settings: dict[str, Any], fits: dict[str, Any], labels: LabelTable | None
+) -> dict[str, Any]:
+    """Collect what `clusters.json` holds, but for the hash of the codes.
+
+    Parameters
+    ----------
+    clusters : Clusters
+        Its record is not looked at.
+    settings, fits : dict
+        How the classes came about; `fit` and `fit_within` of the fits.
+    labels : LabelTable or None
+        Tells the tomogram of each particle.
+    """
+    levels = [clusters.classes.names] + (
+        [clusters.conformations.names] if clusters.conformations is not None else []
+    )
+    tomograms = [tomogram_counts(labels, clusters.ids, names) for names in levels]
+    described = {}
+    for label in clusters.class_names + clusters.conformation_names:
+        members = clusters.members(label)
+        described[label] = {"particles": len(members), "nearest": members[:NEAREST_LISTED].tolist()}
+    return {
+        "settings": settings,
+        "particles": len(clusters.ids),
+        **fits,
+        "classes": described,
+        "tomograms": [
+            {"column": counted[0], "counts": counted[1]} for counted in tomograms if counted is not None
+        ],
+    }
+
+
+def write_clusters(
+    run: RunFolder,
+    clusters: Clusters,
+    source: ImageSource,
+    curves: Mapping[str, dict[int, float]] | None = None,
+) -> None:
+    """Write classes into `RUN/clusters/NAME`, in place of classes of that name with their maps and averages.
+
+    Parameters
+    ----------
+    run : RunFolder
+        The run.
+    clusters : Clusters
+        The classes.
+    source : ImageSource
+        Its STAR file, where it has one, is written once for each class, with the rows of its members.
+    curves : mapping of str to dict of int to float, optional
+        BIC by number of classes, drawn where BIC chose.
+
+    Raises
+    ------
+    DataError
+        When the STAR file is no longer what it was.
+    """
+    folder = run.path / CLUSTERS / clusters.name
+    # Read before anything is written: a STAR file that has changed ends here.
+    star = None if source.star_file is None else StarText(source.star_file)
+    if star is not None:
+        star.subset(clusters.ids.tolist())
+    _delete(folder)
+    write_text(folder / TABLE, clusters.table())
+    if any(len(curve) > 1 for curve in (curves or {}).values()):
+        from dualcontrast.figures.bic_curves import bic_figure
+        from dualcontrast.figures.style import save_figure
+
+        save_figure(bic_figure(dict(curves or {})), folder / BIC_FIGURE)
+    if star is not None:
+        for label in clusters.class_names + clusters.conformation_names:
+            write_star_subset(star, clusters.members(label).tolist(), folder / star_name(label))
+    # Last, because a folder with a record counts as a clustering.
+    write_text(folder / RECORD, json.dumps(clusters.record, indent=1) + "\n")
+
+
+def delete_clusters(run: RunFolder, name: str) -> None:
+    """Delete the classes of that name, with their STAR files, maps and averages, and nothing else."""
+    folder = run.path / CLUSTERS / name
+    _delete(folder)
+    for empty in (folder / MAPS, folder / AVERAGES, folder):
+        # A folder in which somebody keeps files of their own stays.
+        with contextlib.suppress(OSError):
+            empty.rmdir()
+
+
 def star_name(label: str) -> str:
     """File name of the STAR file of a class."""
     return f"class-{label}.star"
@@ -329,9 +418,14 @@ def _check_settings(
             raise SettingError(f"conformations '{conformations}': give a number, a range, or auto")
         check_count(None if isinstance(conformations, str) else conformations, method)
     name = on if name is None else name
+    check_clustering_name(name)
+    return name
+
+
+def check_clustering_name(name: str) -> None:
+    """Raise `SettingError` for a name that is no safe name of a folder."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise SettingError(f"--name '{name}': use letters, digits, '-', '_' and '.' only")
-    return name
 
 
 def _sorted_by_id(codes: Codes) -> Codes:
@@ -376,8 +470,14 @@ def _joined(classes: np.ndarray, inner: dict[str, Partition]) -> Level:
     )
 
 
-def _in_order(names: np.ndarray) -> list[str]:
-    return sorted(set(names.tolist()), key=lambda name: [int(part) for part in name.split(".")])
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort the names of classes or conformations, each once: numbers by value, and before other names."""
+
+    def key(name: str) -> list[tuple[bool, int, str]]:
+        parts = name.split(".")
+        return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+    return sorted(set(names), key=key)
 
 
 def _cells(level: Level | None, row: int) -> list[str]:
@@ -393,34 +493,6 @@ def _level(columns: Sequence[Sequence[str]]) -> Level:
     )
 
 
-def _record(
-    clusters: Clusters,
-    settings: dict[str, Any],
-    found: Partition,
-    inner: dict[str, Partition],
-    labels: LabelTable | None,
-) -> dict[str, Any]:
-    """Collect what `clusters.json` holds."""
-    levels = [clusters.classes.names] + (
-        [clusters.conformations.names] if clusters.conformations is not None else []
-    )
-    tomograms = [tomogram_counts(labels, clusters.ids, names) for names in levels]
-    described = {}
-    for label in clusters.class_names + clusters.conformation_names:
-        members = clusters.members(label)
-        described[label] = {"particles": len(members), "nearest": members[:NEAREST_LISTED].tolist()}
-    return {
-        "settings": settings,
-        "particles": len(clusters.ids),
-        "fit": _fit(found),
-        "fit_within": {label: _fit(part) for label, part in inner.items()},
-        "classes": described,
-        "tomograms": [
-            {"column": counted[0], "counts": counted[1]} for counted in tomograms if counted is not None
-        ],
-    }
-
-
 def _fit(found: Partition) -> dict[str, Any]:
     return {
         "clusters": len(found.centres),
@@ -428,29 +500,6 @@ def _fit(found: Partition) -> dict[str, Any]:
         "converged": found.converged,
         "bic": {str(count): value for count, value in found.bic.items()},
     }
-
-
-def _write(
-    clusters: Clusters, folder: Path, source: ImageSource, found: Partition, inner: dict[str, Partition]
-) -> None:
-    # Read before anything is written: a STAR file that has changed ends here.
-    star = None if source.star_file is None else StarText(source.star_file)
-    texts = clusters.class_names + clusters.conformation_names
-    if star is not None:
-        star.subset(clusters.ids.tolist())
-    _delete(folder)
-    write_text(folder / TABLE, clusters.table())
-    curves = {"classes": found.bic} | {f"within class {label}": part.bic for label, part in inner.items()}
-    if any(len(curve) > 1 for curve in curves.values()):
-        from dualcontrast.figures.bic_curves import bic_figure
-        from dualcontrast.figures.style import save_figure
-
-        save_figure(bic_figure(curves), folder / BIC_FIGURE)
-    for label in texts if star is not None else ():
-        assert star is not None
-        write_star_subset(star, clusters.members(label).tolist(), folder / star_name(label))
-    # Last, because a folder with a record counts as a clustering.
-    write_text(folder / RECORD, json.dumps(clusters.record, indent=1) + "\n")
 
 
 def _delete(folder: Path) -> None:

@@ -28,7 +28,7 @@ CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
 CODE_PIECES = f"{CODES}.pieces"
-CLUSTERS, TRAVERSALS = "clusters", "traversals"
+CLUSTERS, TRAVERSALS, EXPLORER = "clusters", "traversals", "explorer"
 # What the package writes below them.
 CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".cxc")
 SKIPPED = "skipped.csv"

@@ -24,6 +24,7 @@ VERBS = (
     "traverse",
     "transfer",
     "report",
+    "explore",
     "benchmark",
 )
 

@@ -104,6 +104,7 @@ def print_clusters(clusters: "Clusters", run: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dualcontrast.clusters import in_order
     from dualcontrast.run_folder import CLUSTERS
 
     console = Console(highlight=False)
@@ -116,7 +117,7 @@ def print_clusters(clusters: "Clusters", run: Path) -> None:
     ):
         table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
     described = clusters.record["classes"]
-    for label in sorted(described, key=lambda label: [int(part) for part in label.split(".")]):
+    for label in in_order(described):
         entry = described[label]
         share = entry["particles"] / len(clusters.ids)
         table.add_row(label, f"{entry['particles']:,}", f"{share:.1%}", escape(entry["nearest"][0]))

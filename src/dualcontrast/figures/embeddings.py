@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,27 +66,44 @@ def embed_both_ways(codes: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     dict of str to numpy.ndarray, shape (N, 2)
         `t-SNE` and `UMAP`. A code that does not vary, or fewer than 10 images, gives zeros.
     """
+    return {"t-SNE": embed(codes, "t-SNE", seed), "UMAP": embed(codes, "UMAP", seed)}
+
+
+def embed(codes: np.ndarray, way: Literal["t-SNE", "UMAP"], seed: int = 0) -> np.ndarray:
+    """Place codes in the plane, shape (N, 2); zeros for a code that does not vary, or fewer than 10 images.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray, shape (N, d)
+        Standardised first.
+    way : {'t-SNE', 'UMAP'}
+        How.
+    seed : int
+        Of the map.
+    """
     (x,) = standardise(codes)
     if x.shape[1] == 0 or len(x) < 10:
-        return {name: np.zeros((len(codes), 2)) for name in ("t-SNE", "UMAP")}
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
+        return np.zeros((len(codes), 2))
+    random_state = stream_seed(seed, "embeddings") % 2**31
     with warnings.catch_warnings():
         # numba and umap warn about their own internals and about the single thread that a seed asks for.
         warnings.simplefilter("ignore")
-        from umap import UMAP
+        if way == "UMAP":
+            from umap import UMAP
 
-        random_state = stream_seed(seed, "embeddings") % 2**31
+            umap = UMAP(n_neighbors=min(15, len(x) - 1), random_state=random_state, n_jobs=1)
+            return np.asarray(umap.fit_transform(x))
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
+
         # On one thread, sums in a fixed order give the same map again, and nothing waits for a busy core.
         with threadpool_limits(1):
             tsne = TSNE(
                 perplexity=min(30.0, (len(x) - 1) / 3),
                 init="pca" if x.shape[1] > 1 else "random",
                 random_state=random_state,
-            ).fit_transform(x)
-        umap = UMAP(n_neighbors=min(15, len(x) - 1), random_state=random_state, n_jobs=1).fit_transform(x)
-        return {"t-SNE": np.asarray(tsne), "UMAP": np.asarray(umap)}
+            )
+            return np.asarray(tsne.fit_transform(x))
 
 
 def cluster_colouring(content: np.ndarray, seed: int = 0, count: int = 8) -> Colouring:

@@ -1,0 +1,1 @@
+"""`dualcontrast explore`: a local web page to look at a run, pick particles, and take them home."""
