@@ -14,6 +14,7 @@ from dualcontrast.class_maps import MAPS_RECORD, decode_classes
 from dualcontrast.clusters import MAPS, Clusters, cluster_run, clusterings_of, delete_clusters, write_clusters
 from dualcontrast.errors import SettingError, UserError
 from dualcontrast.explorer.desk import Desk
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import grid_html, make_figure, note_html, pictures_html
 from dualcontrast.explorer.places import Say
 from dualcontrast.explorer.run_view import RunView
@@ -77,7 +78,7 @@ class ClassesPane:
             name="name", value="", placeholder="chosen for you", width=150, css_classes=["new-name"]
         )
         self._make = button("cluster", "cluster", self._start_clustering)
-        self._name.param.watch(lambda _: self._load(), "value")
+        watch(self._name, "value", self._load)
         self.refresh()
 
     def panel(self) -> pn.viewable.Viewable:

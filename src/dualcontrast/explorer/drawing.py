@@ -1,11 +1,12 @@
 """How images and volumes are looked at: sections with a slider, or a surface that can be turned."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import panel as pn
 
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.pictures import (
     PLANES,
     Plane,
@@ -59,13 +60,11 @@ class Drawing:
         self._of_surface = pn.Column(self._level, pn.Row(self._turn, self._tip))
         self._empty = empty
         self._changed = changed
-        for control in (self._how, self._plane, self._place, self._level, self._turn, self._tip):
-            control.param.watch(self._on_change, "value_throttled" if control in self._sliders else "value")
+        for control in (self._how, self._plane):
+            watch(control, "value", self._on_change)
+        for slider in (self._place, self._level, self._turn, self._tip):
+            watch(slider, "value_throttled", self._on_change)
         self._show_controls()
-
-    @property
-    def _sliders(self) -> tuple[Any, ...]:
-        return (self._place, self._level, self._turn, self._tip)
 
     def controls(self) -> pn.viewable.Viewable:
         """Return the controls; nothing for 2-D images."""
@@ -91,9 +90,9 @@ class Drawing:
         level = float(background + self._level.value * (brightest - background))
         return surface_png(volume, level, (float(self._tip.value), float(self._turn.value)))
 
-    def _on_change(self, event: Any) -> None:
-        if event.obj is self._plane:
-            depth = depth_of(self._empty, cast(Plane, self._plane.value))
+    def _on_change(self) -> None:
+        depth = depth_of(self._empty, cast(Plane, self._plane.value)) if self._volume else 2
+        if self._place.end != depth - 1:
             self._place.param.update(end=depth - 1, value=min(self._place.value, depth - 1))
         self._show_controls()
         self._changed()

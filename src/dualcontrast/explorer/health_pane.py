@@ -10,6 +10,7 @@ from markupsafe import Markup
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.readings import readings
 from dualcontrast.evaluation.words import collapse_sentences, next_steps, notes, overall
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import make_figure, note_html
 from dualcontrast.explorer.styles import html
 from dualcontrast.figures.report import LEVEL_WORDS, as_code, summary
@@ -44,7 +45,7 @@ class HealthPane:
             dark, tools="pan,wheel_zoom,reset", height=230, sizing_mode="stretch_width", x_axis_label="epoch"
         )
         self._plot.line("epoch", "value", source=self._curve, line_width=2, color="#0072b2")
-        self._term.param.watch(lambda _: self._draw(), "value")
+        watch(self._term, "value", self._draw)
         self.refresh()
 
     def panel(self) -> pn.viewable.Viewable:

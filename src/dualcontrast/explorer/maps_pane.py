@@ -1,5 +1,6 @@
 """The two maps: content and transformation, linked, with everything that chooses what they show."""
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from dualcontrast.errors import UserError
 from dualcontrast.explorer.colours import Colouring, colour_by
 from dualcontrast.explorer.density import CELLS, density_image
 from dualcontrast.explorer.desk import Desk
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import legend_html
 from dualcontrast.explorer.map_figure import SELECTS, map_figure, show_density
 from dualcontrast.explorer.picking import clicked, in_view, inside
@@ -82,7 +84,7 @@ class MapsPane:
         self._fill()
         self.show_selection()
         self._show_marks()
-        state.param.watch(lambda _: self._show_marks(), ["particle", "first", "second"])
+        watch(state, ("particle", "first", "second"), self._show_marks)
 
     @property
     def is_large(self) -> bool:
@@ -122,9 +124,9 @@ class MapsPane:
                 )
                 for axis, value in zip(("x", "y"), pair, strict=True)
             )
-            self._ways[code].param.watch(lambda _, code=code: self._choose_way(code), "value")
+            watch(self._ways[code], "value", partial(self._choose_way, code))
             for number in self._dimensions[code]:
-                number.param.watch(lambda _, code=code: self._choose_way(code), "value")
+                watch(number, "value", partial(self._choose_way, code))
         self._colour = pn.widgets.Select(
             name="Colour by",
             options=list(self._view.columns),
@@ -132,9 +134,9 @@ class MapsPane:
             width=200,
             css_classes=["colour-by"],
         )
-        self._colour.param.watch(lambda event: self._choose_colour(event.new), "value")
+        watch(self._colour, "value", self._choose_colour)
         self._mode = choice(MODES, "lasso-mode", 220)
-        self._mode.param.watch(lambda event: self._set_mode(event.new), "value")
+        watch(self._mode, "value", self._set_mode)
         self._legend = html("", "legend", height=58)
         self._count = html("", "selected-count", margin=(8, 10, 0, 10))
         # A selection that the browser makes of all points; of a sample, the geometry decides.
@@ -280,8 +282,8 @@ class MapsPane:
         self._fill()
         self.show_selection()
 
-    def _choose_colour(self, title: str) -> None:
-        self._state.colour = title
+    def _choose_colour(self) -> None:
+        self._state.colour = self._colour.value
         self._recolour()
         self._source.data = {**self._source.data, "shade": self._colouring.shades[self._shown]}
         if self.is_large:
@@ -323,10 +325,10 @@ class MapsPane:
             "dh": [high - low],
         }
 
-    def _set_mode(self, mode: str) -> None:
+    def _set_mode(self) -> None:
         for plot in self.figures.values():
             for tool in plot.select({"tags": SELECTS}):
-                tool.mode = mode
+                tool.mode = self._mode.value
 
     def _indices_changed(self) -> None:
         if self._pushing or self.is_large:

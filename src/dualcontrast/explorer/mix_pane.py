@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from dualcontrast.errors import UserError
 from dualcontrast.explorer.drawing import Drawing
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import note_html, pictures_html
 from dualcontrast.explorer.pictures import picture_of, to_png
 from dualcontrast.explorer.run_view import RunView
@@ -44,20 +45,17 @@ class MixPane:
         self._some = button(f"pick {AT_A_TIME} of the selection", "pick-some", self._pick_some, width=155)
         self._none = button("clear", "clear-grid", lambda: setattr(state, "picked", []), width=60)
         self._list = html("", "mix-list")
-        self._walk.param.watch(lambda _: self._draw(), "value")
-        self._what.param.watch(lambda _: self._draw(), "value")
-        state.param.watch(lambda _: self._draw(), ["first", "second"])
-        state.param.watch(lambda _: self._show_list(), "picked")
+        watch(self._walk, "value", self._draw)
+        watch(self._what, "value", self._draw)
+        watch(state, ("first", "second"), self._draw)
+        watch(state, "picked", self._show_list)
         self._show_list()
         self._draw()
 
     def panel(self) -> pn.viewable.Viewable:
         """Return the pane."""
-        if not self._view.is_generative:
-            name = self._view.method.name
-            return pn.Column(
-                html(note_html(f"The method {name} has no decoder, so nothing can be mixed."), "note")
-            )
+        if self._view.no_decoder is not None:
+            return pn.Column(html(note_html(f"Nothing can be mixed: {self._view.no_decoder}."), "note"))
         return pn.Column(
             self._names,
             self._what,
@@ -75,7 +73,7 @@ class MixPane:
         )
 
     def _draw(self) -> None:
-        if not self._view.is_generative:
+        if self._view.no_decoder is not None:
             return
         first, second = (self._view.row_of.get(name) for name in (self._state.first, self._state.second))
         if first is None or second is None:

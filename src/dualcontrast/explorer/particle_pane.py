@@ -8,6 +8,7 @@ from markupsafe import Markup
 from dualcontrast.clusters import TOMOGRAM_COLUMNS
 from dualcontrast.errors import UserError
 from dualcontrast.explorer.drawing import Drawing
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import make_figure, pictures_html, table_html
 from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.state import MOST_PICKED, State
@@ -32,14 +33,14 @@ class ParticlePane:
             css_classes=["find-particle"],
             width=330,
         )
-        self._find.param.watch(lambda event: self._search(event.new), "value")
+        watch(self._find, "value", self._search)
         self._previous = button("◀ previous", "previous", lambda: self._step(-1))
         self._next = button("next ▶", "next", lambda: self._step(1))
         self._first = button("use as A", "as-first", lambda: self._use(first=state.particle))
         self._second = button("use as B", "as-second", lambda: self._use(second=state.particle))
         self._pick = button("add to grid", "pick", self._add_to_grid)
         self._tomogram = self._make_tomogram()
-        state.param.watch(lambda _: self._show(), "particle")
+        watch(state, "particle", self._show)
         self._show()
 
     def panel(self) -> pn.viewable.Viewable:
@@ -84,13 +85,13 @@ class ParticlePane:
             shown["image"] = image if image is not None else self._view.no_images or "not among the images"
         except UserError as error:
             shown["image"] = str(error)
-        if self._view.is_generative:
+        if self._view.no_decoder is None:
             codes = self._view.codes
             shown["reconstruction"] = self._view.decode(codes.content[[row]], codes.transformation[[row]])[0]
         self._pictures.object = pictures_html(self._drawing.draw(shown), alone=_is_wide(shown))
 
-    def _search(self, text: str) -> None:
-        text = text.strip()
+    def _search(self) -> None:
+        text = self._find.value.strip()
         if not text:
             return
         if text in self._view.row_of:

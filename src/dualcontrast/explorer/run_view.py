@@ -127,9 +127,15 @@ class RunView:
         return self.run.load_method(self._device)
 
     @cached_property
-    def is_generative(self) -> bool:
-        """Whether the method has a decoder."""
-        return self.method.generative
+    def no_decoder(self) -> str | None:
+        """Why nothing can be decoded; None where it can."""
+        try:
+            method = self.method
+        except UserError as error:
+            return str(error)
+        return (
+            None if method.generative else f"the method {method.name} has no decoder, so it draws no images"
+        )
 
     def image(self, row: int) -> np.ndarray | None:
         """Read the prepared image of a particle, shape (C, *spatial); None where it is not there.
@@ -156,10 +162,10 @@ class RunView:
         Raises
         ------
         SettingError
-            When the method has no decoder.
+            When there is no decoder.
         """
-        if not self.is_generative:
-            raise SettingError(f"the method {self.method.name} has no decoder, so it draws no images")
+        if self.no_decoder is not None:
+            raise SettingError(self.no_decoder)
         with self._lock:
             # One image does not pay for threads, and the server needs a core.
             return decode_codes(

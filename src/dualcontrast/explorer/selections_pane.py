@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from dualcontrast.errors import SettingError, UserError
 from dualcontrast.explorer.exports import EXPORTS, Kind, export_selection
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import note_html
 from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.selections import Combination
@@ -51,7 +52,7 @@ class SelectionsPane:
         )
         self._write = button("write", "export", self._export)
         self._files = html("", "exported")
-        self._column.param.watch(lambda _: self._show_column(), "value")
+        watch(self._column, "value", self._show_column)
         self.refresh()
 
     def panel(self) -> pn.viewable.Viewable:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import panel as pn
 
+from dualcontrast.explorer.locked import locked
+
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -42,7 +44,7 @@ def button(
     )
 
     def pressed(_: object) -> None:
-        action()
+        locked(action)
 
     made.on_click(pressed)
     return made

@@ -8,6 +8,7 @@ from dualcontrast.explorer.busy_strip import BusyStrip
 from dualcontrast.explorer.classes_pane import ClassesPane
 from dualcontrast.explorer.desk import Desk
 from dualcontrast.explorer.health_pane import HealthPane
+from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import note_html
 from dualcontrast.explorer.maps_pane import MapsPane
 from dualcontrast.explorer.mix_pane import MixPane
@@ -146,6 +147,6 @@ class Window:
             css_classes=["side-tabs"],
             stylesheets=[style_sheet("widgets.css")],
         )
-        tabs.param.watch(lambda event: setattr(self._state, "tab", names[event.new]), "active")
-        self._state.param.watch(lambda event: setattr(tabs, "active", names.index(event.new)), "tab")
+        watch(tabs, "active", lambda: setattr(self._state, "tab", names[tabs.active]))
+        watch(self._state, "tab", lambda: setattr(tabs, "active", names.index(self._state.tab)))
         return tabs

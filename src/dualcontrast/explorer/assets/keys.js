@@ -41,8 +41,11 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "?") {
     dialog.showModal();
   } else if (event.key === "/") {
+    const focus = () => find(".find-particle")?.shadowRoot?.querySelector("input")?.focus();
     openTab(0);
-    requestAnimationFrame(() => find(".find-particle")?.shadowRoot?.querySelector("input")?.focus());
+    focus();
+    // A tab that was hidden takes the focus only once it has been drawn.
+    requestAnimationFrame(focus);
     event.preventDefault();
   } else if (/^[1-5]$/.test(event.key)) {
     openTab(Number(event.key) - 1);
