@@ -6,9 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from blobs import make_run
-from dualcontrast.errors import RunError
+from dualcontrast.errors import RunError, SettingError
+from dualcontrast.explorer import open_explorer
 from dualcontrast.explorer.guard import hosts_of, is_loopback
-from dualcontrast.explorer.server import downloadable, open_explorer
+from dualcontrast.explorer.server import downloadable
 from explored_runs import serving
 
 
@@ -131,3 +132,9 @@ def test_addresses_are_known_for_what_they_are():
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         open_explorer(tmp_path)
+
+
+def test_without_the_extra_it_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr("dualcontrast.explorer.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"dualcontrast\[explore\]"):
+        open_explorer(run)

@@ -38,6 +38,13 @@ MAP = """(code) => {
 }"""
 
 
+SHIFTS = """() => new Promise((resolve) => {
+  new PerformanceObserver((list) => resolve(list.getEntries().reduce((sum, entry) => sum + entry.value, 0)))
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(0), 300);
+})"""
+
+
 @pytest.fixture(scope="module")
 def browser():
     path = chromium()
@@ -103,6 +110,8 @@ class Window:
         self.page.locator(".bk-Figure").first.wait_for(timeout=SLOW)
         self.page.wait_for_function(IDLE, timeout=SLOW)
         self.page.wait_for_timeout(500)
+        # Nothing moves while the page is built: the sum that browsers call the cumulative layout shift.
+        assert self.page.evaluate(SHIFTS) < 0.05
 
     def map(self, code: str) -> dict:
         return self.page.evaluate(MAP, code)
@@ -228,6 +237,7 @@ def test_particles_are_opened_mixed_and_walked(images_address, window):
     assert one.page.evaluate("window.hacked") is None
 
     one.page.keyboard.press("a")
+    expect(one.page.locator(".mix-names")).to_be_visible()
     one.page.keyboard.press("1")
     one.page.keyboard.press("/")
     expect(one.page.locator(".find-particle input")).to_be_focused()

@@ -42,7 +42,7 @@ def explore(
     open_browser
         Open the page in the browser of this machine.
     """
-    from dualcontrast.explorer.server import open_explorer
+    from dualcontrast.explorer import open_explorer
 
     explorer = open_explorer(run, host=host, port=port, allow_host=allow_host or (), device=device)
     print(f"Open {explorer.url}")

@@ -48,54 +48,16 @@ class Explorer:
         self.server.stop()
 
 
-def open_explorer(
-    run: RunFolder | str | Path,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 5006,
-    allow_host: Sequence[str] = (),
-    device: str = "cpu",
-    token: str | None = None,
+def make_server(
+    run: RunFolder, host: str, port: int, allow_host: Sequence[str], device: str, token: str | None
 ) -> Explorer:
-    """Make the server that shows a run.
+    """Make the server of `open_explorer`, which says what the arguments are."""
+    # Panel takes seconds to import; whoever only asks for a name of this module need not wait.
+    import panel as pn
+    from panel.io.server import get_server
 
-    Parameters
-    ----------
-    run : RunFolder, str or Path
-        A run, trained or still training.
-    host : str
-        Address to listen on; the default can be reached from this machine only.
-    port : int
-        Port; the next free one is taken where it is in use. 0 takes any.
-    allow_host : sequence of str
-        Host names, beside this machine's own, under which browsers may reach it.
-    device : str
-        Where images are decoded.
-    token : str, optional
-        Random unless given.
-
-    Returns
-    -------
-    Explorer
-        With the address to open.
-
-    Raises
-    ------
-    RunError
-        When the folder holds no run.
-    SettingError
-        When panel is not installed, or the port cannot be listened on.
-    """
-    try:
-        import panel as pn
-        from panel.io.server import get_server
-    except ImportError:
-        raise SettingError(
-            "the explorer needs panel; install it with `pip install 'dualcontrast[explore]'`"
-        ) from None
     from dualcontrast.explorer.window import make_window
 
-    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     token = token or secrets.token_urlsafe(24)
     desk = Desk(run, device)
     pn.extension()
