@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from dualcontrast.clusters import Clusters
 from dualcontrast.data.labels import LabelTable
@@ -26,10 +27,13 @@ from dualcontrast.figures.class_section import class_section, class_steps
 from dualcontrast.figures.run_classes import load_clusterings
 from dualcontrast.figures.run_figure import RunFigure
 from dualcontrast.figures.run_figures import make_figures
+from dualcontrast.figures.style import DOTS_PER_INCH
 from dualcontrast.files import write_text
 from dualcontrast.run_folder import COMMAND, ENVIRONMENT, EVALUATION, REPORT, RunFolder
 
 LEVEL_WORDS = {"good": "good", "fair": "so-so", "poor": "poor", "unknown": "not measured"}
+# Pixels of the screen for an inch of a figure: nine inches fill a card, and all words have one size.
+SCREEN_INCH = 98
 # Part of the page, its title, and its name in the table of contents.
 GROUPS = (
     ("transfer", "Transfer: content of one, transformation of another", "Transfer"),
@@ -77,11 +81,19 @@ GLOSSARY = (
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """An image file as it stands in the page, and how many pixels of the screen it is wide at the most."""
+
+    uri: str
+    width: int
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure as it stands in the page."""
 
-    data_uri: str
-    film_uri: str | None
+    still: Embedded
+    film: Embedded | None
     title: str
     caption: str
     alternative: str
@@ -233,7 +245,8 @@ def summary(config: dict[str, Any], evaluation: dict[str, Any], metrics: list[di
     shape = config["preparation"]["image_shape"]
     size = "×".join(str(length) for length in shape[1:])
     kind = {1: "", 3: " (3 channels)"}.get(shape[0], f" ({shape[0]} channels)")
-    epochs = f" for {metrics[-1]['epoch']:.0f} epochs" if metrics else ""
+    epochs = f"{metrics[-1]['epoch']:.0f}" if metrics else ""
+    epochs = f" for {epochs} {'epoch' if epochs == '1' else 'epochs'}" if epochs else ""
     what = "volumes" if len(shape) == 4 else "images"
     return (
         f"The method {config['method']} (preset {config['preset']}, seed {config['seed']}) was "
@@ -260,7 +273,7 @@ def facts(config: dict[str, Any], evaluation: dict[str, Any]) -> list[tuple[str,
     if preparation.get("voxel_size"):
         found.append(("voxel size", f"{preparation['voxel_size']:g} Å"))
     found.append(("normalisation", str(preparation["normalisation"])))
-    if preparation.get("contrast"):
+    if preparation.get("contrast") in ("light", "dark"):
         found.append(("contrast", f"particles are {preparation['contrast']} in the files"))
     if preparation.get("lowpass") is not None:
         found.append(("low pass", f"{preparation['lowpass']:g} Å"))
@@ -277,16 +290,16 @@ def _groups(figures: list[RunFigure]) -> list[PageGroup]:
     """Sort figures into the parts of the page; classes are spoken of even where none are drawn."""
     groups = []
     for key, title, short in GROUPS:
-        pictures = [_embed(figure) for figure in figures if figure.group == key]
+        pictures = [_picture(figure) for figure in figures if figure.group == key]
         if pictures or key == "classes":
             groups.append(PageGroup(key, title, short, pictures))
     return groups
 
 
-def _embed(figure: RunFigure) -> Picture:
+def _picture(figure: RunFigure) -> Picture:
     return Picture(
-        _data_uri(figure.path, "png"),
-        _data_uri(figure.film, "gif") if figure.film else None,
+        _embedded(figure.path, "png"),
+        _embedded(figure.film, "gif") if figure.film else None,
         figure.title,
         figure.caption,
         figure.alternative,
@@ -294,8 +307,10 @@ def _embed(figure: RunFigure) -> Picture:
     )
 
 
-def _data_uri(path: Path, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+def _embedded(path: Path, kind: str) -> Embedded:
+    with Image.open(path) as image:
+        width = round(image.width * SCREEN_INCH / DOTS_PER_INCH)
+    return Embedded(f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}", width)
 
 
 def _text(path: Path) -> str:
