@@ -6,7 +6,7 @@ from PIL import Image
 
 from dualcontrast.figures.animation import write_loop
 from dualcontrast.figures.isosurfaces import isosurface
-from dualcontrast.figures.moving_traversals import traversal_frames, traversal_surfaces
+from dualcontrast.figures.moving_traversals import pooled, traversal_frames, traversal_surfaces
 from dualcontrast.figures.picture_table import picture_table
 from dualcontrast.figures.style import pixels
 from dualcontrast.figures.surface_pictures import surface_pictures
@@ -55,6 +55,14 @@ def test_what_fades_gets_smaller_in_a_film():
     assert pictures.shape[:3] == (1, 1, 3)
     areas = [inked(picture) for picture in pictures[0, 0]]
     assert areas[0] < 0.8 * areas[1] < 0.95 * areas[2]
+
+
+def test_large_boxes_are_pooled(rng):
+    volumes = rng.normal(size=(2, 12, 13, 9))
+    small = pooled(volumes, 6)
+    assert small.shape == (2, 6, 6, 4)
+    assert small[1, 2, 5, 3] == pytest.approx(volumes[1, 4:6, 10:12, 6:8].mean())
+    np.testing.assert_array_equal(pooled(volumes, 13), volumes)
 
 
 def test_every_frame_shows_its_step():

@@ -37,6 +37,8 @@ SURFACE_CAPTION = (
     "median voxel to the 99.9th percentile, so that what grows or fades does so in the map. "
 )
 FRAMES_PER_SECOND = 6.0
+# A hundred surfaces of large boxes take minutes and gigabytes, and show no more at this size.
+MOST_VOXELS = 64
 
 
 def traversal_surfaces(code: str, volumes: np.ndarray) -> np.ndarray:
@@ -55,6 +57,7 @@ def traversal_surfaces(code: str, volumes: np.ndarray) -> np.ndarray:
         Pictures.
     """
     meshes = []
+    volumes = pooled(volumes)
     for walk in volumes.reshape(-1, *volumes.shape[2:]):
         # One level a walk: with a level a step, a part that fades away would seem to stay.
         level = float(np.mean([surface_level(volume.mean(axis=0)) for volume in walk]))
@@ -62,6 +65,24 @@ def traversal_surfaces(code: str, volumes: np.ndarray) -> np.ndarray:
     colour = PALETTE[0 if code == "content" else 1]
     pictures = surface_pictures(meshes, [colour] * len(meshes), half_width(meshes))
     return pictures.reshape(*volumes.shape[:3], *pictures.shape[1:])
+
+
+def pooled(volumes: np.ndarray, most: int = MOST_VOXELS) -> np.ndarray:
+    """Average blocks of voxels until a side has about `most`; what is left over at the far ends is cut off.
+
+    Parameters
+    ----------
+    volumes : numpy.ndarray, shape (..., D, H, W)
+        Any number of volumes.
+    most : int
+        Voxels along the longest side, up to half as many more.
+    """
+    factor = max(1, round(max(volumes.shape[-3:]) / most))
+    for axis in (-3, -2, -1):
+        count = volumes.shape[axis] // factor
+        whole = np.moveaxis(volumes, axis, -1)[..., : count * factor]
+        volumes = np.moveaxis(whole.reshape(*whole.shape[:-1], count, factor).mean(axis=-1), -1, axis)
+    return volumes
 
 
 def traversal_frames(
