@@ -234,7 +234,10 @@ def test_classes_without_labels_are_groups_of_c(run, monkeypatch):
     assert sum(drawn["sizes"]) == 60
 
     # Found classes go before groups that would be made for the figure.
+    left = run.path / "figures" / "classes_gone_decoded.png"
+    left.write_bytes(b"of classes that were deleted")
     make_figures(run, clusterings=[cluster_run(run, "content", 2, "kmeans", device="cpu")])
+    assert not left.exists() and (left.parent / "classes_content_decoded.png").exists()
     assert drawn["names"] == ["1", "2"]
     widths = run.codes.content[:, 0]
     assert sorted(drawn["sizes"]) == sorted([int(np.sum(widths < 1.8)), int(np.sum(widths > 1.8))])

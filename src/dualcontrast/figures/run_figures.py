@@ -93,7 +93,16 @@ def make_figures(
                 "training",
             )
         )
+    _delete_others(folder, {figure.path.name for figure in figures})
     return figures
+
+
+def _delete_others(folder: Path, drawn: set[str]) -> None:
+    """Delete figures of classes that the run no longer has; other figures are always drawn again."""
+    for pattern in ("classes_*.png", "embeddings_by_classes_*.png"):
+        for file in folder.glob(pattern):
+            if file.name not in drawn:
+                file.unlink()
 
 
 def write_transfer_grid(
