@@ -18,7 +18,7 @@ from dualcontrast.figures.class_section import class_section, tomogram_words
 from dualcontrast.figures.embeddings import embed_both_ways
 from dualcontrast.figures.report import as_code, render, write_report
 from dualcontrast.figures.run_classes import load_clusterings, read_averages
-from dualcontrast.figures.run_figures import write_transfer_grid
+from dualcontrast.figures.run_figures import make_figures, write_transfer_grid
 
 NASTY = '<script>alert("x")</script>'
 
@@ -228,6 +228,20 @@ def test_classes_that_cannot_be_shown_are_said_and_stop_nothing(tmp_path):
     page = render(run, evaluate_run(run), [], clusterings, problems)
     assert "Classes “content”" in page
     assert "Not shown:" in page and "make them again with <code>cluster --overwrite</code>" in page
+
+
+def test_tables_of_many_clusterings_but_pictures_of_three(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", count=60)
+    for name in "abcd":
+        cluster_run(run, "content", 2, "kmeans", name=name, device="cpu")
+    monkeypatch.setattr("dualcontrast.figures.run_figures._decoded_figures", lambda *arguments: [])
+    monkeypatch.setattr("dualcontrast.figures.run_figures._embedding_figures", lambda *arguments: [])
+    clusterings, _ = load_clusterings(run)
+    figures = make_figures(run, clusterings=clusterings)
+    assert {figure.clustering for figure in figures} == {"a", "b", "c", None}
+    page = render(run, evaluate_run(run), figures, clusterings)
+    assert page.count("Pictures are drawn of the first 3 clusterings only.") == 1
+    assert page.index("Classes “d”") < page.index("Pictures are drawn of the first")
 
 
 def test_damaged_averages_are_said_and_stop_nothing(tmp_path):

@@ -26,7 +26,7 @@ from dualcontrast.evaluation.words import (
 from dualcontrast.figures.class_section import class_section, class_steps
 from dualcontrast.figures.run_classes import load_clusterings
 from dualcontrast.figures.run_figure import RunFigure
-from dualcontrast.figures.run_figures import make_figures
+from dualcontrast.figures.run_figures import DRAWN_CLUSTERINGS, make_figures
 from dualcontrast.figures.style import DOTS_PER_INCH
 from dualcontrast.files import write_text
 from dualcontrast.run_folder import COMMAND, ENVIRONMENT, EVALUATION, REPORT, RunFolder
@@ -221,6 +221,7 @@ def render(
         groups=_groups(figures),
         has_films=any(figure.film for figure in figures),
         classes=[class_section(run, found, len(clusterings) == 1, generative) for found in clusterings],
+        drawn_clusterings=DRAWN_CLUSTERINGS,
         problems=list(problems.values()),
         class_hint=" ".join(hint),
         settings=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),

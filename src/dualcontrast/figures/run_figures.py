@@ -37,6 +37,8 @@ LARGEST_GRID = 40
 TRAVERSED_IMAGES = 3
 SHOWN_VOLUMES = 4
 SLICED_VOLUMES = 3
+# Each adds up to a megabyte and a half to the report, which is to stay small enough to send.
+DRAWN_CLUSTERINGS = 3
 
 
 def make_figures(
@@ -56,7 +58,7 @@ def make_figures(
     labels : LabelTable, optional
         Colours and orders the images; the source's own labels by default.
     clusterings : sequence of Clusters
-        Classes of the run that are drawn, too.
+        Classes of the run; the first three clusterings are drawn, too.
     seed : int
         Chooses the images and places the embeddings.
     device : str
@@ -70,6 +72,7 @@ def make_figures(
     """
     source = run.open_source()
     labels = labels if labels is not None else source.labels
+    clusterings = clusterings[:DRAWN_CLUSTERINGS]
     shown = shown_ids(run.split)
     folder = run.path / FIGURES
     figures: list[RunFigure] = []
