@@ -13,6 +13,8 @@ def test_replacing_a_run_deletes_its_classes_and_paths_and_nothing_else(tmp_path
         "clusters/content/classes.csv",
         "clusters/content/maps/class-1.mrc",
         "traversals/z/001.mrc",
+        "traversals/z/path.gif",
+        "figures/traversal_content.gif",
         "clusters/content/class-1.star",
         "clusters/mine/notes.txt",
         "notes.txt",

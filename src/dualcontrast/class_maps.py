@@ -1,6 +1,7 @@
 """The mean volume (or image) of each class of a run, drawn by its decoder."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +83,8 @@ def decode_classes(
     check_free(folder / MAPS_RECORD, overwrite)
     method = decoder_of(run, device)
     names = clusters.class_names + clusters.conformation_names
-    centres = [mean_codes(run, clusters.members(name)) for name in names]
-    nearest = run.codes.select(np.array([clusters.members(name)[0] for name in names], dtype=str))
-    content = np.concatenate([np.stack([c for c, _ in centres]), nearest.content])
-    transformation = np.concatenate([np.stack([z for _, z in centres]), nearest.transformation])
-    decoded = decode_codes(method, torch.from_numpy(content), torch.from_numpy(transformation)).numpy()
+    centres = decode_centres(run, clusters, method, names)
+    decoded = np.concatenate((centres.means, centres.members))
     titles = [f"class-{name}" for name in names] + [f"class-{name}_member" for name in names]
     (folder / MAPS_RECORD).unlink(missing_ok=True)
     voxel_size = run.preparation.voxel_size
@@ -102,12 +100,58 @@ def decode_classes(
                 "member_id": str(member),
                 "particles": len(clusters.members(name)),
             }
-            for name, member in zip(names, nearest.ids, strict=True)
+            for name, member in zip(names, centres.member_ids, strict=True)
         },
     }
     # Last, because it says that the maps are complete.
     write_text(folder / MAPS_RECORD, json.dumps(record, indent=1) + "\n")
     return Maps(folder, files, voxel_size, scripts)
+
+
+@dataclass(frozen=True)
+class Centres:
+    """What the decoder draws of the middle of each class.
+
+    Attributes
+    ----------
+    means : numpy.ndarray, shape (K, C, *spatial)
+        Decoded from the mean codes of the members.
+    members : numpy.ndarray, shape (K, C, *spatial)
+        Decoded from the codes of the member nearest the centre.
+    member_ids : numpy.ndarray of str, shape (K,)
+        Those members.
+    """
+
+    means: np.ndarray
+    members: np.ndarray
+    member_ids: np.ndarray
+
+
+def decode_centres(run: RunFolder, clusters: Clusters, method: Method, names: Sequence[str]) -> Centres:
+    """Decode the mean and the member nearest the centre of classes or conformations.
+
+    Parameters
+    ----------
+    run : RunFolder
+        Supplies the codes.
+    clusters : Clusters
+        The classes.
+    method : Method
+        A generative method.
+    names : sequence of str, length K
+        Which of them.
+
+    Raises
+    ------
+    RunError
+        When there is no such class.
+    """
+    middle = [mean_codes(run, clusters.members(name)) for name in names]
+    nearest = run.codes.select(np.array([clusters.members(name)[0] for name in names], dtype=str))
+    content = np.concatenate([np.stack([c for c, _ in middle]), nearest.content])
+    transformation = np.concatenate([np.stack([z for _, z in middle]), nearest.transformation])
+    decoded = decode_codes(method, torch.from_numpy(content), torch.from_numpy(transformation)).numpy()
+    return Centres(decoded[: len(names)], decoded[len(names) :], nearest.ids)
 
 
 def mean_codes(run: RunFolder, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

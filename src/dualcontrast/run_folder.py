@@ -30,7 +30,7 @@ CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
 CODE_PIECES = f"{CODES}.pieces"
 CLUSTERS, TRAVERSALS, EXPLORER = "clusters", "traversals", "explorer"
 # What the package writes below them.
-CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".cxc")
+CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".gif", ".cxc")
 SKIPPED = "skipped.csv"
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
@@ -258,7 +258,12 @@ class RunFolder:
         (self.path / CONFIG).unlink(missing_ok=True)
         for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT, SKIPPED):
             (self.path / name).unlink(missing_ok=True)
-        for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png"), (CODE_PIECES, "*.*")):
+        for folder, pattern in (
+            (CHECKPOINTS, "*.pt"),
+            (FIGURES, "*.png"),
+            (FIGURES, "*.gif"),
+            (CODE_PIECES, "*.*"),
+        ):
             for file in (self.path / folder).glob(pattern):
                 file.unlink()
         with contextlib.suppress(OSError):

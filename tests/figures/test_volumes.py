@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
-import torch
+from scipy.ndimage import zoom
 
-from blobs import Arrays, BlobConfig, make_run
-from dualcontrast.data.labels import Factor, LabelTable
-from dualcontrast.figures.isosurfaces import Mesh, draw_surface, isosurface, surface_level, view_matrix
+from balls import make_ball_run
+from dualcontrast.clusters import cluster_run
+from dualcontrast.figures.isosurfaces import (
+    Mesh,
+    draw_surface,
+    isosurface,
+    refined,
+    surface_level,
+    view_matrix,
+)
 from dualcontrast.figures.run_figures import make_figures
 from dualcontrast.figures.style import new_figure
 from dualcontrast.figures.volumes import (
@@ -18,9 +25,6 @@ from dualcontrast.figures.volumes import (
     slices_figure,
     transfer_surfaces_figure,
 )
-from dualcontrast.methods.base import Encoding, Method, Posterior
-
-SIZE = 16
 
 
 def radii(shape=(48, 48, 48), centre=(0.0, 0.0, 0.0)) -> np.ndarray:
@@ -45,6 +49,11 @@ def test_a_ball_has_its_area_and_volume(radius, smoothing):
 def test_positions_are_x_y_z_from_the_centre(smoothing):
     mesh = isosurface(20 - radii((30, 34, 41), centre=(-3, 5, 8)), 16, smoothing)
     np.testing.assert_allclose(mesh.vertices.mean(axis=0), (8, 5, -3), atol=0.1)
+
+
+def test_refining_is_the_interpolation_of_scipy(rng):
+    volume = rng.normal(size=(7, 9, 11)).astype(np.float32)
+    np.testing.assert_allclose(refined(volume, 3), zoom(volume, 3, order=3), atol=1e-5)
 
 
 def test_a_surface_is_closed_where_it_leaves_the_box():
@@ -171,46 +180,9 @@ def test_surfaces_have_one_scale_and_their_columns_colours():
     assert "h\n1 particles" in [axes.get_title() for axes in figure.axes]
 
 
-class Balls(Method):
-    """c is the width of a ball, z where it lies on the x axis."""
-
-    name = "balls"
-    Config = BlobConfig
-    presets = {}  # noqa: RUF012
-
-    def __init__(self, config=None, image_shape=(1, SIZE, SIZE, SIZE), bounded=False):
-        super().__init__(config, image_shape, bounded)
-
-    def decode(self, content, transformation):
-        axis = torch.arange(SIZE) - SIZE // 2
-        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-        place, width = (code[:, 0].reshape(-1, 1, 1, 1) for code in (transformation, content))
-        square = z**2 + y**2 + (x - 3 * place) ** 2
-        return 2 * torch.exp(-square / (2 * width**2))[:, None]
-
-    def encode(self, images):
-        axis = torch.arange(SIZE, dtype=torch.float32) - SIZE // 2
-        mass = images.sum(dim=(1, 2, 3, 4))
-        place = (images.sum(dim=(1, 2, 3)) * axis).sum(dim=1) / mass / 3
-        width = ((images.sum(dim=(1, 2, 4)) * axis**2).sum(dim=1) / mass).sqrt()
-        return Encoding(Posterior(width[:, None]), Posterior(place[:, None]))
-
-    def losses(self, images, generator, phase, progress):
-        raise NotImplementedError
-
-    def weights(self, progress):
-        raise NotImplementedError
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    kind, place = rng.integers(2, size=60), rng.uniform(-1, 1, 60)
-    width = 1.2 + kind + rng.uniform(0, 0.2, 60)
-    images = Balls().decode(torch.from_numpy(width)[:, None], torch.from_numpy(place)[:, None]).float()
-    source = Arrays(images)
-    source.labels = LabelTable(source.ids, (Factor("kind", "content", np.array(["ball", "big"])[kind]),))
-    return make_run(tmp_path_factory.mktemp("balls") / "run", Balls(), source=source)
+    return make_ball_run(tmp_path_factory.mktemp("balls") / "run")
 
 
 @pytest.fixture(autouse=True)
@@ -221,25 +193,51 @@ def without_maps(monkeypatch):
 
 def test_a_run_of_volumes_gets_figures_of_volumes(run):
     figures = {figure.path.name: figure for figure in make_figures(run)}
-    assert list(figures)[4:8] == [
+    assert list(figures) == [
+        "transfer_grid.png",
+        "reconstructions.png",
+        "traversal_surfaces_content.png",
+        "traversal_content.png",
+        "traversal_surfaces_transformation.png",
+        "traversal_transformation.png",
+        "surfaces_of_transfers.png",
         "orthogonal_sections.png",
         "slices.png",
         "surfaces_of_classes.png",
-        "surfaces_of_transfers.png",
+        "losses.png",
     ]
     for figure in figures.values():
         written = figure.path.read_bytes()
         assert written.startswith(b"\x89PNG") and 5_000 < len(written) < 1_000_000
+        assert figure.alternative.endswith(".")
     assert "mean content code of each class" in figures["surfaces_of_classes.png"].caption
+    films = {figure.path.name: figure.film for figure in figures.values() if figure.film}
+    assert list(films) == ["traversal_surfaces_content.png", "traversal_surfaces_transformation.png"]
+    for film in films.values():
+        assert film.stat().st_size < 2_000_000
 
 
 def test_classes_without_labels_are_groups_of_c(run, monkeypatch):
     monkeypatch.setattr(run.source, "labels", None)
+    # Films take long and do not depend on labels.
+    monkeypatch.setattr("dualcontrast.figures.run_figures.traversal_figures", lambda *arguments: [])
     drawn = {}
     monkeypatch.setattr(
         "dualcontrast.figures.volumes.class_surfaces_figure",
         lambda volumes, names, sizes, colours: drawn.update(names=names, sizes=sizes) or new_figure(1, 1),
     )
+    monkeypatch.setattr(
+        "dualcontrast.figures.volumes.transfer_surfaces_figure", lambda *arguments: new_figure(1, 1)
+    )
     make_figures(run)
     assert drawn["names"] != ["ball", "big"]
     assert sum(drawn["sizes"]) == 60
+
+    # Found classes go before groups that would be made for the figure.
+    left = run.path / "figures" / "classes_gone_decoded.png"
+    left.write_bytes(b"of classes that were deleted")
+    make_figures(run, clusterings=[cluster_run(run, "content", 2, "kmeans", device="cpu")])
+    assert not left.exists() and (left.parent / "classes_content_decoded.png").exists()
+    assert drawn["names"] == ["1", "2"]
+    widths = run.codes.content[:, 0]
+    assert sorted(drawn["sizes"]) == sorted([int(np.sum(widths < 1.8)), int(np.sum(widths > 1.8))])

@@ -82,6 +82,7 @@ def demo(
         Show progress bars.
     """
     from dualcontrast.cli.results import print_results
+    from dualcontrast.pipeline import finish
     from dualcontrast.run_folder import RunFolder
 
     output = output or Path("runs/demo-subtomograms" if subtomograms else "runs/demo")
@@ -91,8 +92,10 @@ def demo(
         print_results(_starmen(output, quick, options))
         return
     run = _subtomograms(output, quick, options)
-    print_results(run)
+    # Before the report, which shows them.
     _classes(run, seed, device, progress)
+    finish(run, device=device, progress=progress)
+    print_results(run)
 
 
 def _starmen(output: Path, quick: bool, options: dict[str, Any]) -> "RunFolder":
@@ -129,7 +132,8 @@ def _subtomograms(output: Path, quick: bool, options: dict[str, Any]) -> "RunFol
         overwrite=options["overwrite"],
     )
     print("Learning to tell identity from conformation and pose; the labels are used for the scores only …")
-    return pipeline.train(star, output, changes=SUBTOMOGRAM_SETTINGS | (QUICK if quick else {}), **options)
+    changes = SUBTOMOGRAM_SETTINGS | (QUICK if quick else {})
+    return pipeline.train(star, output, changes=changes, evaluate=False, **options)
 
 
 def _classes(run: "RunFolder", seed: int, device: str, progress: bool) -> None:

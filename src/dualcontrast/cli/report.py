@@ -8,6 +8,7 @@ from cyclopts import Parameter
 EXAMPLES = """**Examples**
 
 - The report of a run: `dualcontrast report runs/first`
+- Again, with the classes and averages that came later: `dualcontrast report runs/first --overwrite`
 - Again, with colours from labels of your own: `dualcontrast report runs/first --labels truth.csv --overwrite`
 """
 

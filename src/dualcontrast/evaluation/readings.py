@@ -138,7 +138,10 @@ def _d_score(evaluation: dict[str, Any], role: str, code: str) -> Reading:
             f"held-out images; guessing gives {percent(chance)}."
         )
     elif block["measure"] == "r2":
-        meaning = f"A linear map of {letter} explains {percent(value)} of the variation of {names}, held out."
+        meaning = (
+            f"A linear map of {letter} explains {percent(value)} of the variation of {names} on the held-out "
+            "images; guessing gives 0 %."
+        )
     else:
         meaning = f"Mean of accuracies and R² over {names}; guessing gives {value_text(chance)}."
     above_chance = (value - chance) / (1 - chance) if chance < 1 else 0.0
@@ -163,7 +166,8 @@ def _clustering(evaluation: dict[str, Any]) -> Reading:
         return unknown(key, title, block["reason"])
     meaning = (
         f"Grouping c without labels puts {percent(value)} of the held-out images with their own kind "
-        f"(adjusted Rand index {value_text(block['ari'])}, mutual information {value_text(block['nmi'])})."
+        f"(adjusted Rand index {value_text(block['ari'])}, mutual information {value_text(block['nmi'])}; "
+        "of both, 0 is chance and 1 is exact)."
     )
     return judged(key, title, value, value, "clusters", meaning)
 
@@ -228,7 +232,7 @@ def _confounds(evaluation: dict[str, Any]) -> list[Reading]:
                 continue
             if factor["measure"] == "r2":
                 value = max(value, factor["nonlinear"][f"from_{code}"])
-                meaning = f"{letter} predicts the {name} with R² {value_text(value)}"
+                meaning = f"{letter} predicts the {name} with R² {value_text(value)}; guessing gives 0"
             else:
                 meaning = f"{letter} names the {name} of {percent(value)} of the particles"
                 meaning += f"; guessing gives {percent(chance)}"
@@ -248,8 +252,8 @@ def _invariance(evaluation: dict[str, Any]) -> Reading:
         return unknown(key, title, lookup(evaluation, "diagnostics.reasons.content_invariance"))
     void = low_is_void(evaluation, "content")
     meaning = (
-        f"Turning an image moves its c by {percent(value)} of the distance between two random images. "
-        f"Lower is better.{void or ''}"
+        f"Turning an image moves its c by {percent(value)} of the distance between two random images "
+        f"(0 %: c does not see the turn; 100 %: it might be another image). Lower is better.{void or ''}"
     )
     return judged(key, title, value, 0 if void else 1 - value, "invariance", meaning)
 
@@ -257,7 +261,10 @@ def _invariance(evaluation: dict[str, Any]) -> Reading:
 def _readout(evaluation: dict[str, Any], code: str) -> Reading:
     key, title = f"diagnostics.rotation_readout.from_{code}", f"Known rotation read from {LETTER[code]}"
     value = lookup(evaluation, key)
-    meaning = f"{LETTER[code]} explains {percent(value)} of the angle by which an image was turned. "
+    meaning = (
+        f"{LETTER[code]} explains {percent(value)} of the angle by which an image was turned; guessing gives "
+        "0 %. "
+    )
     if code == "transformation":
         meaning += "Higher is better where the images share an upright pose; in random poses it stays near 0."
         return judged(key, title, value, value, "readout", meaning)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from dualcontrast.errors import DataError
 from dualcontrast.export.mrc import write_map
+from dualcontrast.figures.animation import write_loop
 from dualcontrast.figures.style import (
     INK,
     SMALL,
@@ -89,16 +90,8 @@ def write_animation(path: Path, images: np.ndarray, frames_per_second: float = 8
         Speed.
     """
     pictures = as_pictures(images, display_limits(images))
-    frames = [_enlarged(_to_pillow(picture)) for picture in (*pictures, *pictures[-2:0:-1])]
-    with atomic_path(path) as temporary:
-        frames[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=frames[1:],
-            duration=1000 / frames_per_second,
-            loop=0,
-        )
+    frames = [np.asarray(_enlarged(_to_pillow(picture))) for picture in pictures]
+    write_loop(path, np.stack(frames), frames_per_second)
 
 
 def sheet_figure(names: list[str], pictures: np.ndarray) -> Figure:

@@ -1,19 +1,19 @@
 """Every figure of a run, drawn from its folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dualcontrast.clusters import Clusters
 from dualcontrast.data.labels import LabelTable, Role, positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import SettingError
 from dualcontrast.evaluation.d_score import stratified_rows
 from dualcontrast.evaluation.inference import decode_codes, encode_images, read_prepared
-from dualcontrast.figures import loss_curves, reconstructions, transfer_grid, traversals, volumes
+from dualcontrast.figures import loss_curves, reconstructions, transfer_grid, volumes
 from dualcontrast.figures.embeddings import (
     CAPTION as EMBEDDING_CAPTION,
 )
@@ -24,8 +24,11 @@ from dualcontrast.figures.embeddings import (
     embed_both_ways,
     embedding_figure,
 )
+from dualcontrast.figures.run_classes import class_figures
+from dualcontrast.figures.run_figure import RunFigure
+from dualcontrast.figures.run_traversals import traversal_figures
 from dualcontrast.figures.style import class_colours, save_figure
-from dualcontrast.methods.base import Method
+from dualcontrast.methods.base import Encoding, Method, Posterior
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import FIGURES, RunFolder
 
@@ -34,27 +37,17 @@ LARGEST_GRID = 40
 TRAVERSED_IMAGES = 3
 SHOWN_VOLUMES = 4
 SLICED_VOLUMES = 3
-
-
-@dataclass(frozen=True)
-class RunFigure:
-    """One figure as a file.
-
-    Attributes
-    ----------
-    path : Path
-        The PNG in the run's `figures/`.
-    title, caption : str
-        What it shows, and how to read it.
-    """
-
-    path: Path
-    title: str
-    caption: str
+# Each adds up to a megabyte and a half to the report, which is to stay small enough to send.
+DRAWN_CLUSTERINGS = 3
 
 
 def make_figures(
-    run: RunFolder, labels: LabelTable | None = None, *, seed: int = 0, device: str = "auto"
+    run: RunFolder,
+    labels: LabelTable | None = None,
+    *,
+    clusterings: Sequence[Clusters] = (),
+    seed: int = 0,
+    device: str = "auto",
 ) -> list[RunFigure]:
     """Draw the figures of a run into its `figures/` folder; existing ones are replaced.
 
@@ -64,6 +57,8 @@ def make_figures(
         A trained run with its codes.
     labels : LabelTable, optional
         Colours and orders the images; the source's own labels by default.
+    clusterings : sequence of Clusters
+        Classes of the run; the first three clusterings are drawn, too.
     seed : int
         Chooses the images and places the embeddings.
     device : str
@@ -77,6 +72,7 @@ def make_figures(
     """
     source = run.open_source()
     labels = labels if labels is not None else source.labels
+    clusterings = clusterings[:DRAWN_CLUSTERINGS]
     shown = shown_ids(run.split)
     folder = run.path / FIGURES
     figures: list[RunFigure] = []
@@ -85,12 +81,31 @@ def make_figures(
         examples = example_ids(shown, labels, GRID_IMAGES, seed)
         figures += _decoded_figures(run, source, method, examples, folder)
         if len(run.preparation.image_shape) == 4:
-            figures += _volume_figures(run, source, method, examples, labels, seed, folder)
-    figures += _embedding_figures(run, shown, labels, seed, folder)
+            figures += _volume_figures(run, source, method, examples, labels, clusterings, seed, folder)
+    figures += _embedding_figures(run, shown, labels, clusterings, seed, folder)
+    for clusters in clusterings:
+        figures += class_figures(run, clusters, source, method, folder)
     if run.metrics:
         path = save_figure(loss_curves.loss_figure(run.metrics), folder / "losses.png")
-        figures.append(RunFigure(path, "Training", loss_curves.CAPTION))
+        figures.append(
+            RunFigure(
+                path,
+                "Loss curves",
+                loss_curves.CAPTION,
+                "Curves of the loss and of each of its terms over the epochs, each in a panel of its own.",
+                "training",
+            )
+        )
+    _delete_others(folder, {figure.path.name for figure in figures})
     return figures
+
+
+def _delete_others(folder: Path, drawn: set[str]) -> None:
+    """Delete figures of classes that the run no longer has; other figures are always drawn again."""
+    for pattern in ("classes_*.png", "embeddings_by_classes_*.png"):
+        for file in folder.glob(pattern):
+            if file.name not in drawn:
+                file.unlink()
 
 
 def write_transfer_grid(
@@ -175,38 +190,36 @@ def _decoded_figures(
     run: RunFolder, source: ImageSource, method: Method, ids: np.ndarray, folder: Path
 ) -> list[RunFigure]:
     images = read_prepared(source, run.preparation, ids)
-    codes = run.codes
     grid = transfer_grid.transfer_images(method, images)
     encoding = encode_images(method, images)
-    content, transformation = encoding.content.mean, encoding.transformation.mean
-    decoded = decode_codes(method, content, transformation)
+    decoded = decode_codes(method, encoding.content.mean, encoding.transformation.mean)
+    count = len(ids)
     figures = [
         RunFigure(
             save_figure(
                 transfer_grid.transfer_figure(images.numpy(), grid.numpy()), folder / "transfer_grid.png"
             ),
-            "Transfer: content of one image, transformation of another",
+            "Content of one image, transformation of another",
             transfer_grid.CAPTION,
+            f"Grid of {count} by {count} decoded images, with the {count} originals above and beside it; "
+            "each column has the content of one of them, each row the transformation of one.",
+            "transfer",
         ),
         RunFigure(
             save_figure(
                 reconstructions.reconstruction_figure(images.numpy(), decoded.numpy()),
                 folder / "reconstructions.png",
             ),
-            "Reconstructions",
+            "Images and their reconstructions",
             reconstructions.CAPTION,
+            f"Three rows of {count} pictures: originals, reconstructions, absolute differences.",
+            "reconstructions",
         ),
     ]
     # Starting images from all over the examples, which are sorted by class.
-    starts = np.unique(np.linspace(0, len(ids) - 1, TRAVERSED_IMAGES).round().astype(int))
-    for code in ("content", "transformation"):
-        moved, shares = traversals.traversal_images(
-            method, code, content[starts], transformation[starts], getattr(codes, code)
-        )
-        figure = traversals.traversal_figure(code, images[starts].numpy(), moved, shares)
-        path = save_figure(figure, folder / f"traversal_{code}.png")
-        figures.append(RunFigure(path, f"Traversal of the {code} code", traversals.CAPTIONS[code]))
-    return figures
+    starts = np.unique(np.linspace(0, count - 1, TRAVERSED_IMAGES).round().astype(int))
+    of_starts = Encoding(*(Posterior(code.mean[starts]) for code in encoding))
+    return figures + traversal_figures(method, images[starts], of_starts, run.codes, folder)
 
 
 def _volume_figures(
@@ -215,6 +228,7 @@ def _volume_figures(
     method: Method,
     ids: np.ndarray,
     labels: LabelTable | None,
+    clusterings: Sequence[Clusters],
     seed: int,
     folder: Path,
 ) -> list[RunFigure]:
@@ -227,71 +241,105 @@ def _volume_figures(
     codes = run.codes
     classes = discrete_values(labels, codes.ids)
     if classes is None:
-        classes = cluster_colouring(codes.content, seed).values
+        # Found classes are better known to the reader than groups that are made for this figure alone.
+        colouring = class_colouring(clusterings[0], codes.ids) if clusterings else None
+        classes = (colouring or cluster_colouring(codes.content, seed)).values
     names, sizes, content, transformation = volumes.class_codes(codes.content, codes.transformation, classes)
     of_classes = decode_codes(method, torch.from_numpy(content), torch.from_numpy(transformation)).numpy()
     colours = class_colours(len(names))
     column_of = [names.index(str(value)) for value in classes[positions_of(chosen, codes.ids)]]
-    drawn = (
-        (
-            volumes.orthogonal_figure(originals, decoded),
-            "orthogonal_sections.png",
-            "Orthogonal views: volumes and their reconstructions",
-            volumes.ORTHOGONAL_CAPTION,
-        ),
-        (
-            volumes.slices_figure(originals[few], decoded[few]),
-            "slices.png",
-            "Slice by slice",
-            volumes.SLICES_CAPTION,
-        ),
-        (
-            volumes.class_surfaces_figure(of_classes, names, sizes, colours),
-            "surfaces_of_classes.png",
-            "Isosurfaces: the mean volume of each class",
-            volumes.CLASSES_CAPTION,
-        ),
-        (
-            volumes.transfer_surfaces_figure(grid, [colours[column] for column in column_of]),
-            "surfaces_of_transfers.png",
+    count = len(chosen)
+    figures = [
+        RunFigure(
+            save_figure(
+                volumes.transfer_surfaces_figure(grid, [colours[column] for column in column_of]),
+                folder / "surfaces_of_transfers.png",
+            ),
             "Isosurfaces: content of one particle, transformation of another",
             volumes.TRANSFER_CAPTION,
+            f"Grid of {count} by {count} decoded surfaces; columns share content, rows share transformation.",
+            "transfer",
         ),
-    )
-    return [
-        RunFigure(save_figure(figure, folder / name), title, caption)
-        for figure, name, title, caption in drawn
+        RunFigure(
+            save_figure(
+                volumes.orthogonal_figure(originals, decoded),
+                folder / "orthogonal_sections.png",
+            ),
+            "Orthogonal sections",
+            volumes.ORTHOGONAL_CAPTION,
+            f"For each of {count} particles, its three central sections beside those of its reconstruction.",
+            "reconstructions",
+        ),
+        RunFigure(
+            save_figure(volumes.slices_figure(originals[few], decoded[few]), folder / "slices.png"),
+            "Slice by slice",
+            volumes.SLICES_CAPTION,
+            f"For each of {len(originals[few])} particles, sections from low to high z above those of its "
+            "reconstruction.",
+            "reconstructions",
+        ),
     ]
+    figures.append(
+        RunFigure(
+            save_figure(
+                volumes.class_surfaces_figure(of_classes, names, sizes, colours),
+                folder / "surfaces_of_classes.png",
+            ),
+            "Isosurfaces: the mean volume of each class, in one state",
+            volumes.CLASSES_CAPTION,
+            f"Decoded surfaces of {min(len(names), volumes.MOST_CLASSES)} classes, from in front and from "
+            "the side.",
+            "classes",
+        )
+    )
+    return figures
 
 
 def _embedding_figures(
-    run: RunFolder, ids: np.ndarray, labels: LabelTable | None, seed: int, folder: Path
+    run: RunFolder,
+    ids: np.ndarray,
+    labels: LabelTable | None,
+    clusterings: Sequence[Clusters],
+    seed: int,
+    folder: Path,
 ) -> list[RunFigure]:
     ids = mapped_ids(ids, seed, labels)
     codes = run.codes.select(ids)
     places = {code: embed_both_ways(getattr(codes, code), seed) for code in ("content", "transformation")}
-    figures = []
     roles: tuple[Role, ...] = ("content", "transformation")
-    for role in roles:
-        colouring = label_colouring(labels, role, ids)
-        if colouring is None and role == "content":
-            colouring = cluster_colouring(codes.content, seed)
+    coloured = {f"by_{role}": label_colouring(labels, role, ids) for role in roles}
+    if coloured["by_content"] is None and not clusterings:
+        coloured["by_content"] = cluster_colouring(codes.content, seed)
+    coloured |= {f"by_classes_{found.name}": class_colouring(found, ids) for found in clusterings}
+    expected = {
+        "by_content": "Colours should form groups in the content code and be mixed in the transformation "
+        "code.",
+        "by_transformation": "Colours should be ordered in the transformation code and mixed in the content "
+        "code.",
+    }
+    figures = []
+    for name, colouring in coloured.items():
         if colouring is None:
             continue
-        path = save_figure(embedding_figure(places, colouring), folder / f"embeddings_by_{role}.png")
         figures.append(
             RunFigure(
-                path,
-                f"Maps of both codes, coloured by {colouring.title}",
+                save_figure(embedding_figure(places, colouring), folder / f"embeddings_{name}.png"),
+                f"Coloured by {colouring.title}",
                 EMBEDDING_CAPTION
-                + (
-                    "Colours should form groups in the content code and be mixed in the transformation code."
-                    if role == "content"
-                    else "Colours should be ordered in the transformation code and mixed in the content code."
-                ),
+                + expected.get(name, "Classes should be groups in the code that they were found in."),
+                f"Four scatter plots of {len(ids):,} points coloured by {colouring.title}: t-SNE and UMAP of "
+                "the content code, t-SNE and UMAP of the transformation code.",
+                "maps",
             )
         )
     return figures
+
+
+def class_colouring(clusters: Clusters, ids: np.ndarray) -> Colouring:
+    """Return the classes of some particles as a colouring."""
+    names = clusters.classes.names[positions_of(ids, clusters.ids)]
+    # As numbers, so that class 10 does not come before class 2.
+    return Colouring(f"class ({clusters.name})", names.astype(np.int64))
 
 
 def label_colouring(labels: LabelTable | None, role: Role, ids: np.ndarray) -> Colouring | None:

@@ -13,10 +13,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from dualcontrast.files import atomic_path
 
 INK = "#1f2933"
-QUIET = "#7b8794"
+QUIET = "#5f6b78"
 GRID = "#e4e7eb"
+# Of the two codes, dark enough for words on white; surfaces take the first two colours of the palette.
 CONTENT = "#0072b2"
-TRANSFORMATION = "#d55e00"
+TRANSFORMATION = "#b54f00"
 # Okabe and Ito's palette, without black and with yellow last, then four tones of Paul Tol's muted one.
 PALETTE = (
     "#0072b2",
@@ -161,6 +162,13 @@ def shorten(text: str, length: int = 22) -> str:
     """Cut a name that is too long for a legend, and keep dollar signs from starting a formula."""
     text = text if len(text) <= length else text[: length - 1] + "…"
     return text.replace("$", r"\$")
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """Draw a figure and return its pixels, uint8, shape (H, W, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

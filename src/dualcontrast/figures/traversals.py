@@ -28,6 +28,7 @@ from dualcontrast.methods.base import Method
 STEPS = (-2.0, -1.25, -0.5, 0.0, 0.5, 1.25, 2.0)
 MOST_AXES = 3
 WIDTH = 9.0
+CODE_COLOURS = {"content": CONTENT, "transformation": TRANSFORMATION}
 CAPTIONS = {
     "content": (
         "c moves along its own main directions, z stays that of the image on the left. The identity should "
@@ -90,7 +91,13 @@ def traverse(
 
 
 def traversal_images(
-    method: Method, code: str, content: Tensor, transformation: Tensor, population: np.ndarray
+    method: Method,
+    code: str,
+    content: Tensor,
+    transformation: Tensor,
+    population: np.ndarray,
+    steps: Sequence[float] | np.ndarray = STEPS,
+    most_axes: int = MOST_AXES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode traversals of one code from several images.
 
@@ -104,6 +111,10 @@ def traversal_images(
         Codes of the starting images.
     population : numpy.ndarray, shape (N, d)
         The moving code over many images; gives the directions.
+    steps : sequence of float
+        Places along each direction, in standard deviations from the mean.
+    most_axes : int
+        How many directions, at most.
 
     Returns
     -------
@@ -113,12 +124,12 @@ def traversal_images(
         Share of the code's variance along each direction.
     """
     moving, still = (content, transformation) if code == "content" else (transformation, content)
-    centre, axes, spreads = principal_axes(population, min(MOST_AXES, population.shape[1]))
+    centre, axes, spreads = principal_axes(population, min(most_axes, population.shape[1]))
     decoded = []
     for axis, spread in zip(axes, spreads, strict=True):
         for start, other in zip(moving.numpy().astype(np.float64), still, strict=True):
-            moved = torch.from_numpy(traverse(start, centre, axis, spread))
-            kept = other[None].repeat(len(STEPS), 1)
+            moved = torch.from_numpy(traverse(start, centre, axis, spread, steps))
+            kept = other[None].repeat(len(steps), 1)
             decoded.append(
                 decode_codes(method, *((moved, kept) if code == "content" else (kept, moved))).numpy()
             )
@@ -129,7 +140,7 @@ def traversal_images(
 
 
 def traversal_figure(code: str, originals: np.ndarray, images: np.ndarray, shares: np.ndarray) -> Figure:
-    """Draw one block of rows a direction, one row a starting image, one column a step.
+    """Draw the decoded images of traversals; see `traversal_sheet`.
 
     Parameters
     ----------
@@ -141,47 +152,80 @@ def traversal_figure(code: str, originals: np.ndarray, images: np.ndarray, share
         As from `traversal_images`.
     """
     limits = display_limits(originals)
-    starts = as_pictures(originals, limits)
-    panels, rows = images.shape[:2]
-    gap = max(1, starts.shape[1] // 16)
+    cells = as_pictures(images.reshape(-1, *images.shape[3:]), limits)
+    return traversal_sheet(
+        code, as_pictures(originals, limits), cells.reshape(*images.shape[:3], *cells.shape[1:]), shares
+    )
+
+
+def traversal_sheet(
+    code: str,
+    starts: np.ndarray,
+    cells: np.ndarray,
+    shares: np.ndarray,
+    steps: Sequence[float] | np.ndarray = STEPS,
+) -> Figure:
+    """Draw one block of rows a direction, one row a starting image, one column a step.
+
+    Parameters
+    ----------
+    code : {'content', 'transformation'}
+        Which code moves.
+    starts : numpy.ndarray, shape (M, h, w, 3)
+        Pictures of the starting images.
+    cells : numpy.ndarray, shape (axes, M, number of steps, h, w, 3)
+        Pictures of what is decoded.
+    shares : numpy.ndarray, shape (axes,)
+        Share of the code's variance along each direction.
+    steps : sequence of float
+        Places along each direction, in standard deviations from the mean.
+    """
+    panels, rows = cells.shape[:2]
     # Sizes in inches; a cell is one picture with its gap.
     label, heading, between = 0.5, 0.55, 0.12
-    cell = (WIDTH - label) / (len(STEPS) + 1.25)
+    cell = (WIDTH - label) / (len(steps) + 1.25)
     block = rows * cell * starts.shape[1] / starts.shape[2]
     figure = new_figure(WIDTH, heading + panels * (block + between), "by hand")
-    colour = CONTENT if code == "content" else TRANSFORMATION
-    steps_left, steps_width = label + 1.25 * cell, len(STEPS) * cell
+    steps_left, steps_width = label + 1.25 * cell, len(steps) * cell
     for index in range(panels):
         top = heading + index * (block + between)
         left = add_panel(figure, label, top, cell * 0.94, block)
         right = add_panel(figure, steps_left, top, steps_width * 0.99, block)
-        show_sheet(left, mosaic(starts, 1, gap))
-        cells = images[index].reshape(-1, *images.shape[3:])
-        show_sheet(right, mosaic(as_pictures(cells, limits), len(STEPS), gap))
+        show_sheet(left, mosaic(starts, 1))
+        show_sheet(right, mosaic(cells[index].reshape(-1, *cells.shape[3:]), len(steps)))
         left.set_ylabel(
             f"direction {index + 1}\n{shares[index]:.0%} of variance", fontsize=SMALL, color=QUIET
         )
         if index == 0:
             left.set_title("image", fontsize=NORMAL, color=INK)
-    for place, step in enumerate(STEPS):
+    for place, step in enumerate(steps):
         figure.text(
             (steps_left + (place + 0.47) * cell) / WIDTH,
             1 - (heading - 0.07) / figure.get_size_inches()[1],
-            f"{step:+g} s.d." if step else "mean",
+            step_name(step),
             fontsize=SMALL,
             color=INK,
             ha="center",
             va="bottom",
         )
-    letter = "c" if code == "content" else "z"
     figure.text(
         (steps_left + steps_width / 2) / WIDTH,
         1 - 0.04 / figure.get_size_inches()[1],
-        f"moving the {code} code {letter}",
+        heading_of(code),
         fontsize=LARGE,
-        color=colour,
+        color=CODE_COLOURS[code],
         fontweight="bold",
         ha="center",
         va="top",
     )
     return figure
+
+
+def step_name(step: float) -> str:
+    """Name a place along a direction."""
+    return f"{step:+g} s.d.".replace("-", "\N{MINUS SIGN}") if step else "mean"
+
+
+def heading_of(code: str) -> str:
+    """Say which code moves."""
+    return f"moving the {code} code {'c' if code == 'content' else 'z'}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dualcontrast.figures.isosurfaces import FRONT, SIDE, Mesh, draw_surface, isosurface
+from dualcontrast.figures.isosurfaces import FRONT, SIDE, draw_surface
 from dualcontrast.figures.style import (
     CONTENT,
     INK,
@@ -22,8 +22,8 @@ from dualcontrast.figures.style import (
     shorten,
     show_sheet,
 )
+from dualcontrast.figures.surface_pictures import Colour, half_width, mesh_of
 
-Colour = tuple[float, ...] | str
 SLICES = 8
 # Of each end of the box, where there is no particle.
 LEFT_OUT = 0.15
@@ -31,10 +31,8 @@ LEFT_OUT = 0.15
 TAIL = 0.1
 CLASSES_A_ROW = 6
 MOST_CLASSES = 18
-# Small boxes are interpolated to about so many voxels a side, or their surfaces show every triangle.
-_SMOOTH_BOX = 80
 
-_LEVEL_NOTE = (
+LEVEL_NOTE = (
     "Surfaces are drawn at 35 % of the way from the median voxel to the 99.9th percentile of each volume; "
     "all panels have one scale."
 )
@@ -50,11 +48,11 @@ SLICES_CAPTION = (
 TRANSFER_CAPTION = (
     "Decoded from the content of the particle of each column and the transformation of the particle of each "
     "row; the diagonal holds reconstructions. Columns should keep one structure, rows one conformation and "
-    "pose. " + _LEVEL_NOTE
+    "pose. " + LEVEL_NOTE
 )
 CLASSES_CAPTION = (
     "Decoded from the mean content code of each class and one and the same transformation code, that of the "
-    "particle nearest to the mean. Upper row: from in front; lower row: turned by 90° about y. " + _LEVEL_NOTE
+    "particle nearest to the mean. Upper row: from in front; lower row: turned by 90° about y. " + LEVEL_NOTE
 )
 
 
@@ -193,8 +191,8 @@ def transfer_surfaces_figure(grid: np.ndarray, colours: Sequence[Colour]) -> Fig
         Of the columns: one for all particles of a class.
     """
     count = len(grid)
-    meshes = [[_mesh(volume) for volume in row] for row in grid]
-    limit = _limit([mesh for row in meshes for mesh in row])
+    meshes = [[mesh_of(volume) for volume in row] for row in grid]
+    limit = half_width([mesh for row in meshes for mesh in row])
     size, names = min(1.7, 8.3 / count), 0.45
     figure = new_figure(names + count * size + 0.1, names + count * size + 0.1, "by hand")
     for i, row in enumerate(meshes):
@@ -236,8 +234,8 @@ def class_surfaces_figure(
     colours : sequence of matplotlib colours, length K
         Of the classes.
     """
-    meshes = [_mesh(volume) for volume in volumes[:MOST_CLASSES]]
-    limit = _limit(meshes)
+    meshes = [mesh_of(volume) for volume in volumes[:MOST_CLASSES]]
+    limit = half_width(meshes)
     columns = min(len(meshes), CLASSES_A_ROW)
     rows = -(-len(meshes) // columns)
     size, title = min(2.2, 9.0 / columns), 0.5
@@ -290,14 +288,3 @@ def class_codes(
         means.astype(np.float32),
         np.repeat(typical[None], len(names), axis=0).astype(np.float32),
     )
-
-
-def _mesh(volume: np.ndarray) -> Mesh:
-    """Surface of a volume (C, D, H, W), of the mean of its channels."""
-    smoothing = max(1, round(_SMOOTH_BOX / max(volume.shape[1:])))
-    return isosurface(volume.mean(axis=0), smoothing=smoothing)
-
-
-def _limit(meshes: Sequence[Mesh]) -> float:
-    """Half the width of a panel that holds every surface, whatever way it is turned."""
-    return 1.05 * max(1.0, *(mesh.radius for mesh in meshes))
