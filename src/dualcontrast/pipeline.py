@@ -25,7 +25,7 @@ from dualcontrast.figures.report import write_report
 from dualcontrast.methods.base import Preset
 from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
-from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, RunFolder
+from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, WEIGHTS_SUM, RunFolder
 from dualcontrast.training.batches import check_enough
 from dualcontrast.training.engine import make_fabric
 from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
@@ -212,6 +212,8 @@ def train(
             raise
         if ranks.first():
             model.save(run.path / WEIGHTS)
+    if ranks.first() and not (run.path / WEIGHTS_SUM).exists():
+        run.record_identity()
     is_first = ranks.first()
     ranks.part()
     if not is_first:

@@ -26,12 +26,18 @@ from dualcontrast.prepare import Preparation
 
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
+WEIGHTS_SUM = "weights.sha256"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
 CODE_PIECES = f"{CODES}.pieces"
 CLUSTERS, TRAVERSALS = "clusters", "traversals"
 # What the package writes below them.
 CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".cxc")
 SKIPPED = "skipped.csv"
+# All but the configuration.
+WHOLE_FILES = (
+    *(COMMAND, ENVIRONMENT, SPLIT, SKIPPED, METRICS),
+    *(WEIGHTS, WEIGHTS_SUM, CODES, EVALUATION, REPORT),
+)
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
 
@@ -77,7 +83,7 @@ class RunFolder:
             run._delete_results()
         write_text(run.path / SPLIT, json.dumps(split.to_dict()))
         write_text(run.path / COMMAND, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
-        write_text(run.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
+        write_text(run.path / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
         # Last, because a folder with a configuration counts as a run.
         write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return run
@@ -154,6 +160,24 @@ class RunFolder:
             raise RunError(
                 f"{self.path / WEIGHTS}: not there yet; finish the run with `dualcontrast train --resume`"
             ) from None
+
+    @property
+    def recorded_identity(self) -> str | None:
+        """Hash of the weights as the training left them; None in a run of an earlier version."""
+        path = self.path / WEIGHTS_SUM
+        try:
+            return path.read_text(encoding="utf-8").split()[0] if path.exists() else None
+        except (OSError, UnicodeDecodeError, IndexError):
+            raise RunError(f"{path}: cannot be read; restore it") from None
+
+    def record_identity(self) -> None:
+        """Write down the hash of the weights, for `verify` and for `sha256sum --check`."""
+        write_text(self.path / WEIGHTS_SUM, f"{self.identity}  {WEIGHTS}\n")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """On what the run was begun; see `environment`."""
+        return self._read_json(ENVIRONMENT)
 
     @property
     def split(self) -> Split:
@@ -256,7 +280,7 @@ class RunFolder:
             return
         # The configuration goes first: what is left of an interrupted deletion is then no run.
         (self.path / CONFIG).unlink(missing_ok=True)
-        for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT, SKIPPED):
+        for name in WHOLE_FILES:
             (self.path / name).unlink(missing_ok=True)
         for folder, pattern in ((CHECKPOINTS, "*.pt"), (FIGURES, "*.png"), (CODE_PIECES, "*.*")):
             for file in (self.path / folder).glob(pattern):
@@ -274,7 +298,8 @@ class RunFolder:
                     file.unlink()
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Say what runs here: Python, platform, versions of packages, threads, processes, GPU."""
     import torch
 
     packages = {}

@@ -18,6 +18,7 @@ VERBS = (
     "train",
     "encode",
     "evaluate",
+    "verify",
     "cluster",
     "average",
     "decode",
