@@ -345,7 +345,7 @@ def encode(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     output = Path(output)
     check_suffix(output)
-    if output.exists() and not overwrite:
+    if output.exists() and not overwrite and not (resume and pieces_beside(output).exists()):
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
     if skip_bad and part is not None:
         raise SettingError(
@@ -433,6 +433,7 @@ def _continue(
     where: Mapping[str, Any],
 ) -> tuple[Model, ImageSource]:
     """Rebuild the model of a run, and refuse settings or images that are not those it began with."""
+    run.clear_leftovers()
     config = run.config
     for name, value in given.items():
         if value is not None and value != config[name]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import platform
 import shlex
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +20,7 @@ from dualcontrast.data.skipped import read_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
-from dualcontrast.files import write_text
+from dualcontrast.files import clear_leftovers, not_written, write_text
 from dualcontrast.methods.base import Method
 from dualcontrast.model import Model
 from dualcontrast.prepare import Preparation
@@ -27,6 +28,7 @@ from dualcontrast.prepare import Preparation
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
 WEIGHTS_SUM = "weights.sha256"
+UNFINISHED = ".unfinished"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
 CODE_PIECES = f"{CODES}.pieces"
 CLUSTERS, TRAVERSALS = "clusters", "traversals"
@@ -79,13 +81,13 @@ class RunFolder:
         """
         run = cls(Path(path))
         run.check_free(overwrite)
-        if overwrite:
-            run._delete_results()
+        run._delete_results()
         write_text(run.path / SPLIT, json.dumps(split.to_dict()))
         write_text(run.path / COMMAND, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
         write_text(run.path / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
         # Last, because a folder with a configuration counts as a run.
         write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        (run.path / UNFINISHED).unlink()
         return run
 
     @classmethod
@@ -118,7 +120,9 @@ class RunFolder:
                     f"{self.path}: holds a run already; go on with --resume, replace it with --overwrite, "
                     "or choose another --output"
                 )
-        elif any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+        elif not (self.path / UNFINISHED).exists() and any(
+            not entry.name.startswith(".") for entry in self.path.iterdir()
+        ):
             raise RunError(f"{self.path}: holds files that are no run; choose another --output")
 
     @property
@@ -201,14 +205,26 @@ class RunFolder:
         if not path.exists():
             return []
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            # A last line without its end was cut short, by a full disk or a loss of power.
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            return [json.loads(line) for line in lines if line]
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); restore it or train again") from None
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add a row of metrics."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row) + "\n")
+        """Add a row of metrics.
+
+        Raises
+        ------
+        UserError
+            When the disk is full, or the folder cannot be written.
+        """
+        path = self.path / METRICS
+        try:
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise not_written(path, error) from error
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the rows that a resumed training will write again, and a last line that was cut short."""
@@ -264,6 +280,15 @@ class RunFolder:
             tilt_range=tuple(data["tilt_range"]) if data.get("tilt_range") else None,
         )
 
+    def clear_leftovers(self) -> None:
+        """Delete what a killed process left of files that it had not finished."""
+        for folder in (self.path, *(self.path / name for name in (CHECKPOINTS, FIGURES, CODE_PIECES))):
+            clear_leftovers(folder)
+        if self.exists():
+            (self.path / UNFINISHED).unlink(missing_ok=True)
+        if (self.path / CODES).exists():
+            shutil.rmtree(self.path / CODE_PIECES, ignore_errors=True)
+
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
@@ -276,8 +301,9 @@ class RunFolder:
             raise RunError(f"{path}: cannot be read ({error}); restore it or make it again") from None
 
     def _delete_results(self) -> None:
-        if not self.path.exists():
-            return
+        self.clear_leftovers()
+        # While it is there and no configuration, the files beside it are of a run that is no more or not yet.
+        write_text(self.path / UNFINISHED, "")
         # The configuration goes first: what is left of an interrupted deletion is then no run.
         (self.path / CONFIG).unlink(missing_ok=True)
         for name in WHOLE_FILES:
