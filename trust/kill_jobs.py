@@ -43,12 +43,15 @@ class Job:
         As in the table.
     phases : tuple of str
         What it can be at, as marked in the package's functions.
+    resumable : bool
+        Whether a second call goes on where the first was killed; it starts again otherwise.
     replaces : bool
         Whether it may write over the output of an earlier call.
     """
 
     name: str
     phases: tuple[str, ...] = ()
+    resumable = False
     replaces = False
 
     def __init__(self, data: Path) -> None:
@@ -139,6 +142,7 @@ class Train(Job):
     """Training, encoding, evaluation and report of one run."""
 
     name = "train"
+    resumable = True
     phases = ("beginning", "training", "checkpoint", "encoding", "evaluation", "report")
 
     def __init__(self, data: Path) -> None:
@@ -177,6 +181,7 @@ class Encode(Job):
     """Encoding with a trained model, in twenty pieces, into each of the formats in turn."""
 
     name = "encode"
+    resumable = True
     phases = ("piece", "joining")
 
     def __init__(self, data: Path, run: Path) -> None:
@@ -319,6 +324,7 @@ class Fetch(Job):
     """Fetching four files from a slow server on this machine."""
 
     name = "data fetch"
+    resumable = True
     phases = ("downloading",)
 
     def __init__(self, data: Path) -> None:
@@ -359,6 +365,7 @@ class Table1(Job):
     """A table of two methods, each in a process of its own, which ends with the one that is killed."""
 
     name = "benchmark table1"
+    resumable = True
     phases = ("cells", "figures")
 
     def __init__(self, data: Path) -> None:
@@ -396,7 +403,7 @@ class Table1(Job):
         check_no_leftovers(output)
 
 
-def make_jobs(folder: Path, images: Path, many: Path) -> dict[str, Callable[[], Job]]:
+def make_jobs(folder: Path, images: Path, more: Path, many: Path) -> dict[str, Callable[[], Job]]:
     """Name the jobs; each is made when its turn comes, as making it marks functions of the package."""
 
     def encode() -> Job:
@@ -411,5 +418,5 @@ def make_jobs(folder: Path, images: Path, many: Path) -> dict[str, Callable[[], 
         "simulate": lambda: Simulate(images),
         "pack": lambda: Pack(many),
         "fetch": lambda: Fetch(folder),
-        "table1": lambda: Table1(images),
+        "table1": lambda: Table1(more),
     }

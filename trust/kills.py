@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ KILLS = {"train": 200}
 OTHER_KILLS = 25
 # Besides: in phases that are too short to be hit often by chance.
 IN_EACH_PHASE = 5
-# Every fourth time, what goes on after a kill is killed too.
-KILLED_AGAIN = 4
+# What can be gone on with is killed again and again, each time within this share of the time it takes.
+SHARE = 0.5
 COMMAND_LINE_KILLS = 5
 
 
@@ -49,15 +50,13 @@ def main() -> None:
     failures = 0
     with tempfile.TemporaryDirectory(prefix="dualcontrast-kills-") as temporary:
         folder = Path(temporary)
-        images, many = folder / "images.npz", folder / "many.npz"
-        for path, count in ((images, 160), (many, 3_000)):
+        images, more, many = (folder / f"{name}.npz" for name in ("images", "more", "many"))
+        for path, count in ((images, 160), (more, 400), (many, 3_000)):
             pixels, number, angle = bars(count, (16, 16))
             np.savez(path, images=pixels, labels=number, **{"transformation:angle": angle})
-        jobs = make_jobs(folder, images, many)
-        print(
-            "| verb | kills | it was at | seconds uninterrupted | failures |\n|---|---|---|---|---|",
-            flush=True,
-        )
+        jobs = make_jobs(folder, images, more, many)
+        print("| verb | kills | it was at | outputs compared | seconds uninterrupted | failures |")
+        print("|---|---|---|---|---|---|", flush=True)
         for verb in arguments.verbs.split(","):
             if verb == "command-line":
                 row, failed = command_line(folder, images, arguments.seed)
@@ -70,7 +69,7 @@ def main() -> None:
 
 
 def kill(job: Job, folder: Path, kills: int, seed: int) -> tuple[str, int]:
-    """Kill a job at so many moments of its run, and once more in each of its phases."""
+    """Kill a job at so many moments of its run, and a few times more in each of its phases."""
     rng = np.random.default_rng([seed, *job.name.encode()])
     folder.mkdir()
     log, expected = folder / "log", folder / "expected"
@@ -80,50 +79,47 @@ def kill(job: Job, folder: Path, kills: int, seed: int) -> tuple[str, int]:
     finish(lambda: job.begin(expected), log)
     seconds = time.monotonic() - began
     job.check_end(expected, folder / "warm")
-    moments = [(None, after) for after in rng.uniform(0, seconds, kills)]
-    moments += [(name, after) for name in job.phases for after in rng.exponential(0.01, IN_EACH_PHASE)]
     counted: Counter[str] = Counter()
-    failures = 0
-    for number, (name, after) in enumerate(moments):
-        output = folder / f"output-{number}"
+    failures = trials = 0
+
+    def trial(first: Callable[[Path], str | None]) -> None:
+        """Kill it, and what goes on, until it ends; then look at what came of it."""
+        nonlocal failures, trials
+        output = folder / f"output-{trials}"
+        trials += 1
+        if job.replaces and trials % 2:
+            shutil.copytree(expected, output)
+        before = counted.total()
         try:
-            old = expected if job.replaces and number % 2 else None
-            while (at := attempt(job, output, old, name, after, log)) is None:
-                # It was faster than the one that was measured, and had ended.
-                name, after = None, rng.uniform(0, 0.9 * seconds)
-            counted[at] += 1
-            job.check_after_kill(output)
-            if number % KILLED_AGAIN == 0:
-                kill_after(rng.uniform(0, seconds), lambda output=output: job.go_on(output), log)
+            at = first(output)
+            while at is not None:
+                counted[at] += 1
                 job.check_after_kill(output)
-            finish(lambda output=output: job.go_on(output), log)
+                if not job.resumable:
+                    break
+                at = kill_after(rng.uniform(0, SHARE * seconds), lambda: job.go_on(output), log)
+            finish(lambda: job.go_on(output), log)
             job.check_end(output, expected)
         except Exception as error:
             failures += 1
-            print(
-                f"{job.name}, kill {number} ({name}, {after:.4f} s): {error!r}", file=sys.stderr, flush=True
-            )
+            said = f"{job.name}, kills {before} to {counted.total()}: {error!r}"
+            print(said, file=sys.stderr, flush=True)
         shutil.rmtree(output, ignore_errors=True)
-        if number % 20 == 19:
-            print(f"{job.name}: {number + 1} kills, {failures} failures", file=sys.stderr, flush=True)
+        if counted.total() // 20 > before // 20:
+            print(f"{job.name}: {counted.total()} kills, {failures} failures", file=sys.stderr, flush=True)
+
+    share = SHARE if job.resumable else 1
+    while counted.total() < kills:
+        trial(lambda output: kill_after(rng.uniform(0, share * seconds), lambda: job.begin(output), log))
+    for name in job.phases:
+        for after in rng.exponential(0.01, IN_EACH_PHASE):
+            trial(lambda output, n=name, a=after: kill_in(n, a, lambda: job.begin(output), log))
     where = ", ".join(f"{name} {count}" for name, count in counted.most_common())
-    return f"| `{job.name}` | {sum(counted.values())} | {where} | {seconds:.1f} | {failures} |", failures
-
-
-def attempt(
-    job: Job, output: Path, old: Path | None, name: str | None, after: float, log: Path
-) -> str | None:
-    """Begin a job and kill it; return what it was at, None where it had ended."""
-    shutil.rmtree(output, ignore_errors=True)
-    if old is not None:
-        shutil.copytree(old, output)
-    if name is None:
-        return kill_after(after, lambda: job.begin(output), log)
-    return kill_in(name, after, lambda: job.begin(output), log)
+    return f"| `{job.name}` | {counted.total()} | {where} | {trials} | {seconds:.1f} | {failures} |", failures
 
 
 def command_line(folder: Path, images: Path, seed: int) -> tuple[str, int]:
-    """Kill the true command `dualcontrast train`, each time the one that goes on after the last kill."""
+    """Kill the true command `dualcontrast train`, once in each of a few runs."""
     options = ["--epochs", "10", "--batch-size", "16", "--device", "cpu", "--no-progress"]
     options += ["--checkpoint-seconds", "0", "--resume"]
 
@@ -150,10 +146,9 @@ def command_line(folder: Path, images: Path, seed: int) -> tuple[str, int]:
         except Exception as error:
             failures += 1
             print(f"command line: {error!r}", file=sys.stderr, flush=True)
-    return (
-        f"| `dualcontrast train`, the command | {COMMAND_LINE_KILLS} | | {seconds:.1f} | {failures} |",
-        failures,
-    )
+    count = COMMAND_LINE_KILLS
+    row = f"| `dualcontrast train`, the command | {count} | | {count} | {seconds:.1f} | {failures} |"
+    return row, failures
 
 
 if __name__ == "__main__":
