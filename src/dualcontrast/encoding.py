@@ -32,6 +32,12 @@ def pieces_beside(output: Path) -> Path:
     return output.with_name(f"{output.name}.pieces")
 
 
+def clear_leftovers_of(output: Path) -> None:
+    """Delete what killed calls left of an output and its pieces."""
+    for name in (output.name, pieces_beside(output).name):
+        clear_leftovers(output.parent, name)
+
+
 def parse_part(text: str) -> tuple[int, int]:
     """Turn `3/8` into (3, 8).
 
@@ -86,14 +92,13 @@ def encode_to(
         For images that cannot be read, or that the model does not take.
     """
     check_suffix(output)
+    clear_leftovers_of(output)
     model.check_source(source)
     pieces = _Pieces(pieces_beside(output), model, source, identity)
     # Pieces that are all there beside their output: a call was killed when it had only to delete them.
     joined = resume and part is None and pieces.are_all_there()
     if output.exists() and not overwrite and not joined:
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
-    for name in (output.name, pieces_beside(output).name):
-        clear_leftovers(output.parent, name)
     pieces.begin(keep=resume or part is not None, discard=overwrite)
     wanted = np.arange(pieces.count)
     if part is not None:

@@ -396,7 +396,11 @@ class Model:
         description = self.describe() | {"preparation": preparation.to_dict()}
         tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+            try:
+                save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+            except SafetensorError as error:
+                # A full disk is one, too.
+                raise OSError(str(error).splitlines()[0]) from error
 
     def describe(self) -> dict[str, Any]:
         """Return the resolved settings as plain values; `from_description` builds the same model."""

@@ -18,7 +18,7 @@ from dualcontrast.data.skipped import write_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split, make_split
 from dualcontrast.data.subset import SubsetSource
-from dualcontrast.encoding import encode_to, pieces_beside
+from dualcontrast.encoding import clear_leftovers_of, encode_to, pieces_beside
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.report import write_report
@@ -345,6 +345,7 @@ def encode(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     output = Path(output)
     check_suffix(output)
+    clear_leftovers_of(output)
     if output.exists() and not overwrite and not (resume and pieces_beside(output).exists()):
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
     if skip_bad and part is not None:

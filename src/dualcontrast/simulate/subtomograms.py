@@ -319,6 +319,6 @@ def _check_space(output: Path, spec: SubtomogramSpec, conformations: int) -> Non
     free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
-            f"{output}: needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            f"{output}: needs {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free; "
             "ask for fewer copies, or choose another disk"
         )
