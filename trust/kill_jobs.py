@@ -160,6 +160,7 @@ class Train(Job):
         pipeline.train(
             self.data,
             output,
+            method=self.method,
             changes=TRAINING,
             device="cpu",
             checkpoint_seconds=0,

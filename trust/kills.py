@@ -1,6 +1,6 @@
 """The table of kills of docs/reliability.md: jobs killed at random moments, gone on with, and compared.
 
-python trust/kills.py                                    200 kills of train, of two methods, and 25 of each other verb
+python trust/kills.py                                 200 kills of train, 25 of each other verb
 python trust/kills.py --verbs pack,fetch --kills 10
 """
 

@@ -194,7 +194,8 @@ def _write_maps(run: Any, cell: Cell, path: Path) -> None:
 
 def _end_with_parent() -> None:
     """End when the process that asked for the cell is gone: the next one may fill the same run folder."""
-    sys.stdin.buffer.read()
+    # Not by sys.stdin, whose lock Python needs when it ends.
+    os.read(0, 1)
     os._exit(1)
 
 
