@@ -59,6 +59,9 @@ def _place() -> str:
 
 
 def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        # Elsewhere signal 0 is no question but Ctrl-C.
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
