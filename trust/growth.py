@@ -25,7 +25,8 @@ from dualcontrast.training import batches
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from toy_images import bars
 
-IMAGES, BATCH = 64, 8
+# Epochs of 50 steps: `Model.history` keeps a row of metrics for every 50 steps and for every epoch.
+IMAGES, BATCH = 400, 8
 # A training has allocated all it needs, and the allocator has settled, after so much of it.
 SETTLED = 0.2
 # What may be added after that, in MiB: a hundredth of what the process holds.
