@@ -8,12 +8,13 @@ PIP_ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --constraint constraints.txt $(PIP_ARGS)
 
-.PHONY: help demo test lint docs build wheel-check
+.PHONY: help demo test trust lint docs build wheel-check
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         train on data that needs no download, and write a report"
 	@echo "make test         run all tests"
+	@echo "make trust        kill it, fill its disk and feed it rubbish, for an hour or more (docs/reliability.md)"
 	@echo "make lint         check style and types"
 	@echo "make docs         build the documentation into site/"
 	@echo "make build        build wheel and sdist into dist/"
@@ -24,6 +25,9 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+trust: .venv/installed-test
+	$(BIN)/python trust/all.py
 
 lint: .venv/installed-lint .venv/installed-test
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from dualcontrast.code_files import Arrays, check_suffix, write_arrays
 from dualcontrast.codes import Codes
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import RunError, SettingError
-from dualcontrast.files import write_text
+from dualcontrast.files import clear_leftovers, temporary_prefix, write_text
 from dualcontrast.model import Model
 from dualcontrast.training.progress import track
 
@@ -30,6 +30,12 @@ RECORD = "pieces.json"
 def pieces_beside(output: Path) -> Path:
     """Name the folder of the pieces of an output that is under way."""
     return output.with_name(f"{output.name}.pieces")
+
+
+def clear_leftovers_of(output: Path) -> None:
+    """Delete what killed calls left of an output and its pieces."""
+    for name in (output.name, pieces_beside(output).name):
+        clear_leftovers(output.parent, name)
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -86,10 +92,13 @@ def encode_to(
         For images that cannot be read, or that the model does not take.
     """
     check_suffix(output)
-    if output.exists() and not overwrite:
-        raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
+    clear_leftovers_of(output)
     model.check_source(source)
     pieces = _Pieces(pieces_beside(output), model, source, identity)
+    # Pieces that are all there beside their output: a call was killed when it had only to delete them.
+    joined = resume and part is None and pieces.are_all_there()
+    if output.exists() and not overwrite and not joined:
+        raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
     pieces.begin(keep=resume or part is not None, discard=overwrite)
     wanted = np.arange(pieces.count)
     if part is not None:
@@ -135,6 +144,7 @@ class _Pieces:
 
     def begin(self, keep: bool, discard: bool) -> None:
         """Look at what is there, and make the folder."""
+        clear_leftovers(self._folder)
         if self._folder.exists() and not keep:
             if not discard:
                 raise RunError(
@@ -142,19 +152,24 @@ class _Pieces:
                     "or start again with --overwrite"
                 )
             self.remove()
-        record = self._folder / RECORD
-        if record.exists():
-            try:
-                found = json.loads(record.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                found = None
-            if found != self._record:
+        if (self._folder / RECORD).exists():
+            if not self._are_ours():
                 raise RunError(
                     f"{self._folder}: holds codes by another model or of other images; "
                     "start again with --overwrite"
                 )
         else:
-            write_text(record, json.dumps(self._record, indent=1) + "\n")
+            write_text(self._folder / RECORD, json.dumps(self._record, indent=1) + "\n")
+
+    def _are_ours(self) -> bool:
+        try:
+            return json.loads((self._folder / RECORD).read_text(encoding="utf-8")) == self._record
+        except (OSError, ValueError):
+            return False
+
+    def are_all_there(self) -> bool:
+        """Whether nothing is left to encode."""
+        return self._are_ours() and all(self.path(number).exists() for number in range(self.count))
 
     def path(self, number: int) -> Path:
         """Name the file of a piece."""
@@ -176,4 +191,7 @@ class _Pieces:
 
     def remove(self) -> None:
         """Delete the pieces and their folder."""
-        shutil.rmtree(self._folder)
+        # By another name, so that a call that is killed here leaves no pieces that seem to be wanted.
+        away = self._folder.with_name(f"{temporary_prefix(self._folder)}removed.tmp")
+        self._folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)

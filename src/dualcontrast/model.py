@@ -18,6 +18,7 @@ from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.files import atomic_path
+from dualcontrast.memory import needing_memory, step_memory
 from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, check_choices, choose_preparation
@@ -175,6 +176,8 @@ class Model:
         ------
         DataError
             For images that cannot be used, or fewer of them than a batch.
+        NotEnoughMemoryError
+            When a step does not fit into the memory of the device.
         """
         source = as_source(images)
         self.suit(source.image_shape)
@@ -182,19 +185,22 @@ class Model:
         fabric = make_fabric(self.device, self.precision, self.devices, self.nodes)
         self.network = self.untrained_network(self.preparation)
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
-        batches = Batches(source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device)
         self.history = []
-        with TrainingProgress(
-            self.recipe.epochs * batches.per_epoch, enabled=self.progress and ranks.first()
-        ) as bar:
+        with needing_memory(*step_memory(self.recipe.batch_size, source.image_shape, fabric.device)):
+            batches = Batches(
+                source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device
+            )
+            with TrainingProgress(
+                self.recipe.epochs * batches.per_epoch, enabled=self.progress and ranks.first()
+            ) as bar:
 
-            def receive(row: dict[str, Any]) -> None:
-                self.history.append(row)
-                bar.update(row)
-                if report and ranks.first():
-                    report(row)
+                def receive(row: dict[str, Any]) -> None:
+                    self.history.append(row)
+                    bar.update(row)
+                    if report and ranks.first():
+                        report(row)
 
-            train(self.network, batches, self.recipe, fabric, self.seed, checkpointing, receive)
+                train(self.network, batches, self.recipe, fabric, self.seed, checkpointing, receive)
         return self
 
     def untrained_network(self, preparation: Preparation) -> Method:
@@ -276,7 +282,8 @@ class Model:
         network, preparation = self._trained()
         device = _device_of(network)
         for rows, images in zip(batches, read_ahead(source, preparation, batches), strict=True):
-            with torch.inference_mode():
+            needed = needing_memory(f"encoding {len(rows)} images on {device}", "encode with --device cpu")
+            with needed, torch.inference_mode():
                 encoding = network.encode(images.to(device))
             found: dict[str, np.ndarray] = {}
             for code in ("content", "transformation"):
@@ -389,7 +396,11 @@ class Model:
         description = self.describe() | {"preparation": preparation.to_dict()}
         tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+            try:
+                save_file(tensors, temporary, metadata={"dualcontrast": json.dumps(description)})
+            except SafetensorError as error:
+                # A full disk is one, too.
+                raise OSError(str(error).splitlines()[0]) from error
 
     def describe(self) -> dict[str, Any]:
         """Return the resolved settings as plain values; `from_description` builds the same model."""

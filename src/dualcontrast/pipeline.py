@@ -18,14 +18,14 @@ from dualcontrast.data.skipped import write_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split, make_split
 from dualcontrast.data.subset import SubsetSource
-from dualcontrast.encoding import encode_to, pieces_beside
+from dualcontrast.encoding import clear_leftovers_of, encode_to, pieces_beside
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.report import write_report
 from dualcontrast.methods.base import Preset
 from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
-from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, RunFolder
+from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, WEIGHTS_SUM, RunFolder
 from dualcontrast.training.batches import check_enough
 from dualcontrast.training.engine import make_fabric
 from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
@@ -212,6 +212,8 @@ def train(
             raise
         if ranks.first():
             model.save(run.path / WEIGHTS)
+    if ranks.first() and not (run.path / WEIGHTS_SUM).exists():
+        run.record_identity()
     is_first = ranks.first()
     ranks.part()
     if not is_first:
@@ -343,7 +345,8 @@ def encode(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     output = Path(output)
     check_suffix(output)
-    if output.exists() and not overwrite:
+    clear_leftovers_of(output)
+    if output.exists() and not overwrite and not (resume and pieces_beside(output).exists()):
         raise RunError(f"{output}: exists already; add --overwrite or choose another --output")
     if skip_bad and part is not None:
         raise SettingError(
@@ -431,6 +434,7 @@ def _continue(
     where: Mapping[str, Any],
 ) -> tuple[Model, ImageSource]:
     """Rebuild the model of a run, and refuse settings or images that are not those it began with."""
+    run.clear_leftovers()
     config = run.config
     for name, value in given.items():
         if value is not None and value != config[name]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import platform
 import shlex
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,19 +20,26 @@ from dualcontrast.data.skipped import read_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
-from dualcontrast.files import write_text
+from dualcontrast.files import clear_leftovers, not_written, write_text
 from dualcontrast.methods.base import Method
 from dualcontrast.model import Model
 from dualcontrast.prepare import Preparation
 
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
+WEIGHTS_SUM = "weights.sha256"
+UNFINISHED = ".unfinished"
 CHECKPOINTS, FIGURES, REPORT = "checkpoints", "figures", "report.html"
 CODE_PIECES = f"{CODES}.pieces"
 CLUSTERS, TRAVERSALS, EXPLORER = "clusters", "traversals", "explorer"
 # What the package writes below them.
 CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".gif", ".cxc")
 SKIPPED = "skipped.csv"
+# All but the configuration.
+WHOLE_FILES = (
+    *(COMMAND, ENVIRONMENT, SPLIT, SKIPPED, METRICS),
+    *(WEIGHTS, WEIGHTS_SUM, CODES, EVALUATION, REPORT),
+)
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
 
@@ -73,13 +81,13 @@ class RunFolder:
         """
         run = cls(Path(path))
         run.check_free(overwrite)
-        if overwrite:
-            run._delete_results()
+        run._delete_results()
         write_text(run.path / SPLIT, json.dumps(split.to_dict()))
         write_text(run.path / COMMAND, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
-        write_text(run.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
+        write_text(run.path / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
         # Last, because a folder with a configuration counts as a run.
         write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        (run.path / UNFINISHED).unlink()
         return run
 
     @classmethod
@@ -112,7 +120,9 @@ class RunFolder:
                     f"{self.path}: holds a run already; go on with --resume, replace it with --overwrite, "
                     "or choose another --output"
                 )
-        elif any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+        elif not (self.path / UNFINISHED).exists() and any(
+            not entry.name.startswith(".") for entry in self.path.iterdir()
+        ):
             raise RunError(f"{self.path}: holds files that are no run; choose another --output")
 
     @property
@@ -156,6 +166,24 @@ class RunFolder:
             ) from None
 
     @property
+    def recorded_identity(self) -> str | None:
+        """Hash of the weights as the training left them; None in a run of an earlier version."""
+        path = self.path / WEIGHTS_SUM
+        try:
+            return path.read_text(encoding="utf-8").split()[0] if path.exists() else None
+        except (OSError, UnicodeDecodeError, IndexError):
+            raise RunError(f"{path}: cannot be read; restore it") from None
+
+    def record_identity(self) -> None:
+        """Write down the hash of the weights, for `verify` and for `sha256sum --check`."""
+        write_text(self.path / WEIGHTS_SUM, f"{self.identity}  {WEIGHTS}\n")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """On what the run was begun; see `environment`."""
+        return self._read_json(ENVIRONMENT)
+
+    @property
     def split(self) -> Split:
         """Which particles trained and which test."""
         return Split.from_dict(self._read_json(SPLIT))
@@ -177,14 +205,26 @@ class RunFolder:
         if not path.exists():
             return []
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            # A last line without its end was cut short, by a full disk or a loss of power.
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            return [json.loads(line) for line in lines if line]
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); restore it or train again") from None
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add a row of metrics."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row) + "\n")
+        """Add a row of metrics.
+
+        Raises
+        ------
+        UserError
+            When the disk is full, or the folder cannot be written.
+        """
+        path = self.path / METRICS
+        try:
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise not_written(path, error) from error
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the rows that a resumed training will write again, and a last line that was cut short."""
@@ -240,6 +280,15 @@ class RunFolder:
             tilt_range=tuple(data["tilt_range"]) if data.get("tilt_range") else None,
         )
 
+    def clear_leftovers(self) -> None:
+        """Delete what a killed process left of files that it had not finished."""
+        for folder in (self.path, *(self.path / name for name in (CHECKPOINTS, FIGURES, CODE_PIECES))):
+            clear_leftovers(folder)
+        if self.exists():
+            (self.path / UNFINISHED).unlink(missing_ok=True)
+        if (self.path / CODES).exists():
+            shutil.rmtree(self.path / CODE_PIECES, ignore_errors=True)
+
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
@@ -252,11 +301,12 @@ class RunFolder:
             raise RunError(f"{path}: cannot be read ({error}); restore it or make it again") from None
 
     def _delete_results(self) -> None:
-        if not self.path.exists():
-            return
+        self.clear_leftovers()
+        # While it is there and no configuration, the files beside it are of a run that is no more or not yet.
+        write_text(self.path / UNFINISHED, "")
         # The configuration goes first: what is left of an interrupted deletion is then no run.
         (self.path / CONFIG).unlink(missing_ok=True)
-        for name in (COMMAND, ENVIRONMENT, SPLIT, METRICS, WEIGHTS, CODES, EVALUATION, REPORT, SKIPPED):
+        for name in WHOLE_FILES:
             (self.path / name).unlink(missing_ok=True)
         for folder, pattern in (
             (CHECKPOINTS, "*.pt"),
@@ -279,7 +329,8 @@ class RunFolder:
                     file.unlink()
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Say what runs here: Python, platform, versions of packages, threads, processes, GPU."""
     import torch
 
     packages = {}

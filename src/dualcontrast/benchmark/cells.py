@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from dualcontrast.benchmark.rows import DataSet, Row, settings_of
 from dualcontrast.errors import UserError
-from dualcontrast.files import atomic_path, write_text
+from dualcontrast.files import atomic_path, clear_leftovers, write_text
 
 FIRST_LINE_OF_ERROR = "error: "
 
@@ -101,15 +102,19 @@ def run_apart(
     }
     log = cell.log(output)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as printed:
-        done = subprocess.run(
+    with (
+        log.open("w", encoding="utf-8") as printed,
+        subprocess.Popen(
             [sys.executable, "-m", __name__, json.dumps(order)],
+            # Nothing is written to it; the cell sees it close when this process is killed.
+            stdin=subprocess.PIPE,
             stdout=printed,
             stderr=subprocess.STDOUT,
             env=os.environ | environment,
-            check=False,
-        )
-    if done.returncode:
+        ) as process,
+    ):
+        failed = process.wait() != 0
+    if failed:
         lines = log.read_text(encoding="utf-8").strip().splitlines() or ["no message"]
         reason = lines[-1].removeprefix(FIRST_LINE_OF_ERROR)
         raise CellFailed(f"{cell.row.name} on {cell.dataset.name}, seed {cell.seed}: {reason} (see {log})")
@@ -123,6 +128,7 @@ def fill(cell: Cell, output: Path, options: CellOptions, device: str) -> None:
     from dualcontrast.run_folder import EVALUATION, RunFolder
 
     run, epochs = RunFolder(cell.folder(output)), options.epochs
+    clear_leftovers(run.path.parent)
     preset, changes = settings_of(cell.row, cell.dataset, options.short, epochs)
     if options.minutes is not None:
         if run.exists():
@@ -186,8 +192,16 @@ def _write_maps(run: Any, cell: Cell, path: Path) -> None:
         np.savez(handle, **arrays)  # pyright: ignore[reportArgumentType]
 
 
+def _end_with_parent() -> None:
+    """End when the process that asked for the cell is gone: the next one may fill the same run folder."""
+    # Not by sys.stdin, whose lock Python needs when it ends.
+    os.read(0, 1)
+    os._exit(1)
+
+
 def main(text: str) -> None:
     """Fill the cell that an order from `run_apart` describes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     order = json.loads(text)
     cell = Cell(Row(**order["row"]), DataSet(**order["dataset"]), order["seed"])
     try:

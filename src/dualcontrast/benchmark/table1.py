@@ -15,9 +15,9 @@ from dualcontrast.benchmark.rows import DataSet, Row, choose_datasets, choose_ro
 from dualcontrast.benchmark.tables import Line, as_csv, as_latex, as_markdown
 from dualcontrast.data.open import open_source
 from dualcontrast.errors import RunError, SettingError
-from dualcontrast.files import write_text
+from dualcontrast.files import clear_leftovers, write_text
 
-OPTIONS = "options.json"
+OPTIONS, FIGURES = "options.json", "figures"
 Schedule = Literal["auto", "published", "short"]
 
 
@@ -94,6 +94,8 @@ def table1(
     short = schedule == "short" or (schedule == "auto" and budget_minutes is not None)
     minutes = None if budget_minutes is None else budget_minutes * jobs / len(cells)
     options = CellOptions(epochs, minutes, short, limit)
+    for folder in (output, output / FIGURES):
+        clear_leftovers(folder)
     _check_same_settings(output, options)
     missing = [cell for cell in cells if not cell.record(output).exists()]
     on_count(len(missing))
@@ -224,7 +226,7 @@ def _draw(output: Path, rows: Sequence[Row], sets: Sequence[DataSet], seed: int,
     from dualcontrast.figures.style import save_figure
     from dualcontrast.run_folder import RunFolder
 
-    folder = output / "figures"
+    folder = output / FIGURES
     for dataset in sets:
         done = [cell for row in rows if (cell := Cell(row, dataset, seed)) and cell.record(output).exists()]
         if not done:

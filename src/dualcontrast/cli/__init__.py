@@ -8,6 +8,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from dualcontrast.errors import UserError
+from dualcontrast.memory import is_out_of_memory
 
 BAD_INPUT = 2
 VERBS = (
@@ -18,6 +19,7 @@ VERBS = (
     "train",
     "encode",
     "evaluate",
+    "verify",
     "cluster",
     "average",
     "decode",
@@ -58,6 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{error} (see `dualcontrast --help`)")
     except UserError as error:
         fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = next(iter(str(error).splitlines()), "none is left")
+        fail(f"not enough memory ({reason}); try --device cpu, or fewer images (--limit)")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -11,8 +11,10 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
 WORDS = {"good": "good", "fair": "so-so", "poor": "poor", "unknown": ""}
 
 
-def labels_of(run: "RunFolder", path: Path | None) -> "LabelTable | None":
+def labels_of(run: "RunFolder", path: Path | None, data: str | None = None) -> "LabelTable | None":
     """Read labels for the images of a run; None without a path, which stands for the images' own labels.
+
+    `data` says where the images are, if no longer where they were.
 
     Raises
     ------
@@ -21,7 +23,7 @@ def labels_of(run: "RunFolder", path: Path | None) -> "LabelTable | None":
     """
     if path is None:
         return None
-    return run.open_source(labels=path).labels
+    return run.open_source(data, labels=path).labels
 
 
 def print_skipped(path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from dualcontrast.data.labels import Factor, LabelTable, Role, check_unique, parse_header
 from dualcontrast.data.pixels import as_float32, bounds, channels_first, check_finite, check_stored_type
 from dualcontrast.data.source import ImageSource
+from dualcontrast.data.unchanged import watch
 from dualcontrast.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class ArraySource(ImageSource):
         array = _as_array(images)
         check_stored_type(array.dtype, location)
         self._images = channels_first(array, location)
+        self._file = watch(array)
         self.location = location
         self.stored_type = array.dtype.name
         self.image_shape = tuple(self._images.shape[1:])
@@ -74,6 +76,8 @@ class ArraySource(ImageSource):
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Read images as float32, shape (n, C, *spatial); see `ImageSource.read`."""
         indices = np.asarray(indices, dtype=np.int64)
+        if self._file is not None:
+            self._file.check()
         images = np.ascontiguousarray(as_float32(self._images[indices]))
         if self.stored_range is None:
             check_finite(images, self.ids[indices], self.location)

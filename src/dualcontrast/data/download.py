@@ -6,14 +6,15 @@ import hashlib
 import io
 import json
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile, mkdtemp
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from dualcontrast.errors import DataError
+from dualcontrast.files import clear_leftovers, temporary_prefix
 
 TIMEOUT_SECONDS = 30
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -42,20 +43,30 @@ def download(
         When no mirror gave the right file, with the reason for each, or the file cannot be written.
     """
     import pooch
+    from pooch.hashes import hash_matches
 
     pooch.get_logger().setLevel("WARNING")
+    clear_leftovers(path.parent, path.name)
     reasons = []
     for url in urls:
+        received = None
         try:
+            if path.exists() and (checksum is None or hash_matches(path, checksum)):
+                return
+            # pooch writes files of any name where it is told to write: into a folder of its own, so that what
+            # a killed process leaves is known for what it is.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            received = Path(mkdtemp(dir=path.parent, prefix=temporary_prefix(path), suffix=".tmp"))
             pooch.retrieve(
                 url,
                 known_hash=checksum,
-                path=path.parent,
+                path=received,
                 fname=path.name,
                 downloader=functools.partial(_download, check=check),
             )
             # pooch makes private files; a cache may be shared.
-            path.chmod(0o644)
+            (received / path.name).chmod(0o644)
+            (received / path.name).replace(path)
             return
         except (OSError, ValueError, EOFError, zlib.error) as error:
             # Failures of the network carry no errno of this machine, a full disk does.
@@ -65,6 +76,9 @@ def download(
                     f"{path}: could not be written ({reason}); check the free disk space and the permissions"
                 ) from None
             reasons.append(f"{urlsplit(url).netloc}: {_reason(error)}")
+        finally:
+            if received is not None:
+                shutil.rmtree(received, ignore_errors=True)
     raise DataError(f"{path.name} could not be downloaded ({'; '.join(reasons)})")
 
 
@@ -94,7 +108,7 @@ def _download(
     from pooch import HTTPDownloader
 
     # Beside the file, as the folder of temporary files may be too small for a whole data set.
-    with tempfile.TemporaryFile(dir=Path(action).parent) as received:
+    with TemporaryFile(dir=Path(action).parent) as received:
         HTTPDownloader(timeout=TIMEOUT_SECONDS)(fname, received, pooch)
         with open_plain(received) as plain, Path(action).open("wb") as output:
             shutil.copyfileobj(plain, output)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from dualcontrast.errors import DataError
+from dualcontrast.files import clear_leftovers, temporary_prefix
 
 
 def check_zip(path: Path) -> None:
@@ -53,7 +54,8 @@ def unzip(archive: Path, folder: Path, place: Callable[[PurePosixPath], PurePosi
                     f"{archive}: needs {needed / 1e9:.1f} GB unpacked, but {folder.parent} has "
                     f"{free / 1e9:.1f} GB free; make space or set another folder"
                 )
-            made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+            clear_leftovers(folder.parent, folder.name)
+            made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary_prefix(folder), suffix=".tmp"))
             for info, name in wanted:
                 target = made / name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,8 @@
 """Simulated subtomograms of known identity and conformation, written as RELION writes extracted ones."""
 
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +14,7 @@ import torch
 
 from dualcontrast.errors import DataError, SettingError, UserError
 from dualcontrast.export.mrc import write_mrc
+from dualcontrast.files import recover_folder, replaced_folder
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.simulate.conformation import Conformation
 from dualcontrast.simulate.conformations import load_conformations
@@ -89,6 +87,7 @@ def simulate(
     if seed < 0:
         raise SettingError(f"seed: {seed} is not allowed; give a whole number of at least 0")
     output = Path(output)
+    recover_folder(output.absolute())
     _check_output(output, overwrite)
     if conformations is None:
         spec = replace(spec, identities=_absolute(spec.identities, Path(folder)))
@@ -107,7 +106,7 @@ def simulate(
     _check_space(output, spec, len(conformations))
     defoci = _defoci(spec, seed)
     microscope = make_microscope(spec, defoci)
-    with _new_folder(output) as new:
+    with replaced_folder(output.absolute()) as new:
         write_spec(spec, new / SPEC, f"dualcontrast {version('dualcontrast')}, simulated with --seed {seed}")
         _write_references(conformations, new / REFERENCES)
         weights = _write_weights(microscope, spec, new)
@@ -320,35 +319,6 @@ def _check_space(output: Path, spec: SubtomogramSpec, conformations: int) -> Non
     free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
-            f"{output}: needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            f"{output}: needs {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free; "
             "ask for fewer copies, or choose another disk"
         )
-
-
-@contextmanager
-def _new_folder(output: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `output` that takes its place when the block ends well."""
-    new = None
-    try:
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=output.absolute().parent, prefix=f".{output.name}.", suffix=".tmp"))
-        yield new
-        # mkdtemp makes private folders; give it the permissions any other new folder would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        new.chmod(0o777 & ~umask)
-        if output.exists():
-            old = new.with_suffix(".old")
-            output.rename(old)
-            new.rename(output)
-            shutil.rmtree(old)
-        else:
-            new.rename(output)
-    except OSError as error:
-        raise UserError(
-            f"{output}: could not be written ({error.strerror or error}); "
-            "check the free disk space and the permissions of the folder"
-        ) from error
-    finally:
-        if new is not None:
-            shutil.rmtree(new, ignore_errors=True)

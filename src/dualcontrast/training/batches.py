@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualcontrast.data.pixels import name_some
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.methods.base import Batch
@@ -27,15 +28,35 @@ READ_BYTES = 2**28
 WINDOW_BYTES = 2**28
 
 
-def read_prepared(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor:
-    """Read images and prepare them, shape (n, C, *spatial), on the CPU."""
+def read_prepared(
+    source: ImageSource, preparation: Preparation, rows: np.ndarray, *, varied: bool = False
+) -> Tensor:
+    """Read images and prepare them, shape (n, C, *spatial), on the CPU.
+
+    With `varied`, an image whose pixels are all equal is a `DataError`.
+    """
 
     # In parts: what is read may be many times what is left after cropping.
-    def prepare(images: Tensor) -> Tensor:
-        return images if source.prepared is not None else preparation.apply(images)
+    def prepare(part: np.ndarray) -> Tensor:
+        images = source.read(part)
+        if varied:
+            _check_varied(source, part, images)
+        found = torch.from_numpy(images)
+        return found if source.prepared is not None else preparation.apply(found)
 
-    parts = [prepare(torch.from_numpy(source.read(part))) for part in _parts(source, rows)]
+    parts = [prepare(part) for part in _parts(source, rows)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _check_varied(source: ImageSource, rows: np.ndarray, images: np.ndarray) -> None:
+    """Refuse images of one value: Zarr gives zeros, and no error, where a file of a store is gone."""
+    flat = images.reshape(len(images), -1)
+    lost = source.ids[rows[(flat == flat[:, :1]).all(axis=1)]]
+    if len(lost):
+        raise DataError(
+            f"{source.location}: all pixels are equal in {name_some(lost)}; where they were not before, a "
+            "file is gone: put it back, then go on (--resume)"
+        )
 
 
 def read_ahead(
@@ -136,12 +157,16 @@ class Batches:
         self.per_epoch = -(-len(rows) // batch_size)
         self._order: tuple[int, list[np.ndarray]] | None = None
         self._resident: Batch | None = None
+        # What is read in every epoch may have been lost since all images were looked at.
+        self._streamed = False
         self._shuffle: BlockShuffle | None = None
         wedge = read_wedges(source, preparation, rows[:1])
         each = math.prod(preparation.image_shape) + (0 if wedge is None else wedge.numel())
         if len(rows) * each * 4 <= RESIDENT_BYTES:
             self._resident = _on_device(self._read(np.arange(len(rows))), device)
-        elif (blocks := source.blocks_of(rows)) is not None:
+            return
+        self._streamed = True
+        if (blocks := source.blocks_of(rows)) is not None:
             shuffle = BlockShuffle(blocks, max(1, WINDOW_BYTES // (4 * each)))
             # A window holds whole blocks: what is stored in one piece is no gain to read as one.
             self._shuffle = shuffle if shuffle.largest * each * 4 <= WINDOW_BYTES else None
@@ -209,7 +234,7 @@ class Batches:
     def _read(self, places: np.ndarray) -> Batch:
         rows = self._rows[places]
         return Batch(
-            read_prepared(self._source, self._preparation, rows),
+            read_prepared(self._source, self._preparation, rows, varied=self._streamed),
             read_wedges(self._source, self._preparation, rows),
         )
 

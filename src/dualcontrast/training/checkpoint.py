@@ -25,12 +25,15 @@ def save_checkpoint(path: Path, identity: dict[str, Any], step: int, states: dic
     states : dict
         State dictionaries of the method and its optimisers.
     """
+    content = {"format": FORMAT, "identity": identity, "step": step, "states": states}
     with atomic_path(path) as temporary:
         try:
-            torch.save({"format": FORMAT, "identity": identity, "step": step, "states": states}, temporary)
+            # Given the name of the file, the archive writer does not say why it could not write.
+            with temporary.open("wb") as handle:
+                torch.save(content, handle)
         except RuntimeError as error:
-            # The archive writer reports a full disk as RuntimeError.
-            raise OSError(str(error).splitlines()[0]) from error
+            cause = error.__context__
+            raise cause if isinstance(cause, OSError) else OSError(str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[int, dict[str, Any]]:

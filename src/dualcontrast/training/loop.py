@@ -162,8 +162,10 @@ def train(
             if done % LOG_EVERY == 0 or done % batches.per_epoch == 0:
                 # Reading the sums waits for the device, so it happens here only.
                 means = {name: float(value) / steps_seen for name, value in sums.items()}
-                if not all(math.isfinite(value) for value in means.values()):
-                    raise NotFiniteError(_not_finite(means, done, checkpointing))
+                bad = [name for name, value in means.items() if not math.isfinite(value)]
+                # The last of these steps may have spoiled weights that no loss has seen yet.
+                if bad or not _are_finite(method):
+                    raise NotFiniteError(_not_finite(bad or ["a weight"], done, checkpointing))
                 now = time.monotonic()
                 report(
                     {
@@ -179,17 +181,27 @@ def train(
                     keep(done)
                     kept_at = time.monotonic()
             asked = stop.of_any_rank()
-            if asked is not None and done < total:
+            if asked is not None:
+                # All ranks are asked, so all of them come here.
+                if not _are_finite(method):
+                    raise NotFiniteError(_not_finite(["a weight"], done, checkpointing))
                 keep(done)
                 ranks.meet()
                 raise Stopped(asked, done)
     method.eval()
 
 
-def _not_finite(means: dict[str, float], step: int, checkpointing: Checkpointing | None) -> str:
-    bad = ", ".join(name for name, value in means.items() if not math.isfinite(value))
-    kept = f"{checkpointing.path} holds the last good state; " if checkpointing else ""
+def _are_finite(method: Method) -> bool:
+    """Whether all weights are finite numbers."""
+    return bool(torch.stack([torch.isfinite(weight).all() for weight in method.parameters()]).all())
+
+
+def _not_finite(bad: list[str], step: int, checkpointing: Checkpointing | None) -> str:
+    kept = ""
+    if checkpointing and checkpointing.path.exists():
+        kept = f"{checkpointing.path} holds the last good state, from which --resume comes here again; "
     return (
-        f"training stopped at step {step}: {bad} is no longer a finite number; {kept}"
-        "lower --learning-rate, train in float32, or look for extreme pixels in the images"
+        f"training stopped at step {step}: {', '.join(bad)} is no longer a finite number; {kept}"
+        "train anew (--overwrite) with a lower --learning-rate or in --precision 32-true, and look for "
+        "extreme pixels in the images (`dualcontrast data info`)"
     )
