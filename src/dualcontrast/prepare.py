@@ -227,6 +227,11 @@ class Preparation:
         SettingError
             When a value is missing or makes no sense.
         """
+        if not isinstance(recorded, Mapping):
+            raise SettingError("preparation: is no record; restore it")
+        for name in ("image_shape", "source_shape"):
+            if not isinstance(recorded.get(name, ()), list | tuple):
+                raise SettingError(f"preparation: `{name}` is no list of lengths; restore the record")
 
         def number(name: str) -> float | None:
             return None if recorded.get(name) is None else float(recorded[name])

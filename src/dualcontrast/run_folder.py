@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import platform
 import shlex
 import sys
@@ -18,11 +19,12 @@ from dualcontrast.data.open import open_source
 from dualcontrast.data.skipped import read_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
-from dualcontrast.errors import RunError
+from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.files import write_text
 from dualcontrast.methods.base import Method
 from dualcontrast.model import Model
 from dualcontrast.prepare import Preparation
+from dualcontrast.yaml_files import read_yaml
 
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
@@ -32,6 +34,15 @@ CLUSTERS, TRAVERSALS = "clusters", "traversals"
 # What the package writes below them.
 CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".cxc")
 SKIPPED = "skipped.csv"
+# What a run cannot be opened without.
+_CONFIG_KINDS: dict[str, type] = {
+    "data": dict,
+    "method": str,
+    "seed": int,
+    "settings": dict,
+    "recipe": dict,
+    "preparation": dict,
+}
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
 
@@ -119,14 +130,20 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """Resolved settings: `data`, `method`, `preset`, `seed`, `settings`, `recipe`, `preparation`, ..."""
         try:
-            config = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
+            config = read_yaml(self.path / CONFIG)
+        except ValueError as error:
             raise RunError(
-                f"{self.path / CONFIG}: cannot be read ({reason}); restore it or train again"
+                f"{self.path / CONFIG}: cannot be read ({error}); restore it or train again"
             ) from None
         if not isinstance(config, dict):
             raise RunError(f"{self.path / CONFIG}: holds no settings; restore it or train again")
+        for name, kind in _CONFIG_KINDS.items():
+            if not isinstance(config.get(name), kind):
+                raise RunError(
+                    f"{self.path / CONFIG}: `{name}` is missing or of another kind; restore it or train again"
+                )
+        if not isinstance(config["data"].get("location"), str):
+            raise RunError(f"{self.path / CONFIG}: `data` has no location; restore it or train again")
         return config
 
     @property
@@ -137,7 +154,10 @@ class RunFolder:
     @property
     def preparation(self) -> Preparation:
         """How the images of the run are prepared."""
-        return Preparation.from_dict(self.config["preparation"])
+        try:
+            return Preparation.from_dict(self.config["preparation"])
+        except SettingError as error:
+            raise RunError(f"{self.path / CONFIG}: {error}") from None
 
     @property
     def identity(self) -> str:
@@ -158,7 +178,10 @@ class RunFolder:
     @property
     def split(self) -> Split:
         """Which particles trained and which test."""
-        return Split.from_dict(self._read_json(SPLIT))
+        try:
+            return Split.from_dict(self._read_json(SPLIT))
+        except DataError as error:
+            raise RunError(f"{self.path / SPLIT}: {error}") from None
 
     @property
     def codes(self) -> Codes:
@@ -177,9 +200,12 @@ class RunFolder:
         if not path.exists():
             return []
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        except (OSError, ValueError) as error:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read ({error}); restore it or train again") from None
+        if not all(isinstance(row, dict) for row in rows):
+            raise RunError(f"{path}: has lines that are no metrics; restore it or train again")
+        return rows
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a row of metrics."""
@@ -193,9 +219,9 @@ class RunFolder:
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
-            if row["step"] <= step:
+            if isinstance(row, dict) and row.get("step", math.inf) <= step:
                 kept.append(line + "\n")
         write_text(path, "".join(kept))
 
@@ -243,13 +269,16 @@ class RunFolder:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(
                 f"{path}: not there yet; finish the run with `dualcontrast train --resume`"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read ({error}); restore it or make it again") from None
+        if not isinstance(found, dict):
+            raise RunError(f"{path}: holds no record; restore it or make it again")
+        return found
 
     def _delete_results(self) -> None:
         if not self.path.exists():
