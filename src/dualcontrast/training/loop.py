@@ -118,10 +118,17 @@ def train(
     images_seen, steps_seen = 0, 0
     if checkpointing and checkpointing.resume and checkpointing.path.exists():
         start, states = load_checkpoint(checkpointing.path, checkpointing.identity)
-        method.load_state_dict(states["method"])
-        for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
-        sums, steps_seen = states["sums"], states["steps_seen"]
+        try:
+            method.load_state_dict(states["method"])
+            for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
+            sums, steps_seen = dict(states["sums"]), int(states["steps_seen"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(
+                f"{checkpointing.path}: does not fit the networks of this run ({reason}); "
+                "train again with --overwrite"
+            ) from None
     if checkpointing and checkpointing.resume and ranks.first():
         checkpointing.on_resume(start)
     model, *optimisers = fabric.setup(method, *optimisers)
