@@ -40,8 +40,8 @@ def code_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
     deflated = zipfile.ZIP_DEFLATED
     rows = {"id": ids.tolist(), "content_0": c[:, 0], "content_1": c[:, 1], "transformation_0": z[:, 0]}
     table = parquet_bytes(rows)
-    many = pa.chunked_array([pa.array(np.zeros(1 << 20, np.float32))] * 64)
-    texts = pa.chunked_array([pa.array(["a"] * (1 << 20))] * 64)
+    many = pa.chunked_array([pa.array(np.zeros(1 << 20, np.float32))] * 16)
+    texts = pa.chunked_array([pa.array(["a"] * (1 << 20))] * 16)
     contents: list[tuple[str, str, bytes]] = [
         *(("npz", name, content) for name, content in damaged(sound, rng)),
         *(("parquet", name, content) for name, content in damaged(table, rng)),
@@ -75,7 +75,7 @@ def code_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         ("parquet", "a column that is not there", parquet_bytes({**rows, "content_7": c[:, 0]})),
         (
             "parquet",
-            "67 million rows of one value",
+            "17 million rows of one value",
             parquet_bytes({"id": texts, "content_0": many, "transformation_0": many}),
         ),
     ]

@@ -150,7 +150,9 @@ def hdf5_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         "images of 10¹⁰ pixels, none written": hdf5_of(declared(8, 10**5, 10**5, chunks=(1, 100, 100))),
         "chunks of 1 GB, none written": hdf5_of(declared(8, 16384, 16384, chunks=(1, 16384, 16384))),
         "zeros packed 1,000 to 1": hdf5_of(
-            lambda file: file.create_dataset("images", data=zeros, chunks=zeros.shape, compression="gzip")
+            lambda file: file.create_dataset(
+                "images", data=zeros, chunks=zeros.shape, compression="gzip", compression_opts=1
+            )
         ),
         "a link to another file": hdf5_of(
             lambda file: file.__setitem__("images", h5py.ExternalLink("outside.h5", "images"))

@@ -15,9 +15,24 @@ from malformed.cases import HTML, Case
 
 ATOM = "ATOM      1  CA  ALA A   1      11.104   6.134  -6.504  1.00  0.00           C  \n"
 CIF = (
-    "data_x\nloop_\n_atom_site.group_PDB\n_atom_site.id\n_atom_site.type_symbol\n_atom_site.label_atom_id\n"
-    "_atom_site.label_comp_id\n_atom_site.label_asym_id\n_atom_site.Cartn_x\n_atom_site.Cartn_y\n"
-    "_atom_site.Cartn_z\n_atom_site.occupancy\nATOM 1 C CA ALA A 1.0 2.0 3.0 1.0\n"
+    "data_x\nloop_\n"
+    + "".join(
+        f"_atom_site.{name}\n"
+        for name in (
+            *(
+                "group_PDB",
+                "id",
+                "type_symbol",
+                "label_atom_id",
+                "label_alt_id",
+                "label_comp_id",
+                "label_asym_id",
+            ),
+            *("label_seq_id", "Cartn_x", "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv", "auth_seq_id"),
+            *("auth_asym_id", "pdbx_PDB_model_num"),
+        )
+    )
+    + "ATOM 1 C CA . ALA A 1 1.0 2.0 3.0 1.0 0.0 1 A 1\n"
 )
 
 
@@ -85,7 +100,8 @@ def link_to(target: str, name: str = "images/link.npy") -> tuple[zipfile.ZipInfo
     return member, target.encode()
 
 
-def _arrays_alone(member: PurePosixPath) -> PurePosixPath | None:
+def arrays_alone(member: PurePosixPath) -> PurePosixPath | None:
+    """Choose which files of an archive are unpacked, and where."""
     return PurePosixPath(member.name) if member.suffix == ".npy" else None
 
 
@@ -120,6 +136,6 @@ def archive_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         def run(path: Path = path) -> object:
             from dualcontrast.data.unzip import unzip
 
-            return unzip(path, path.with_suffix(".unpacked"), _arrays_alone)
+            return unzip(path, path.with_suffix(".unpacked"), arrays_alone)
 
         yield Case("archives", name, path, run)

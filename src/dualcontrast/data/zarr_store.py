@@ -77,6 +77,8 @@ def check_stored(path: str | Path, array: Any) -> None:
     """
     if not array.shape or 0 in array.shape:
         return
+    if 0 in array.chunks:
+        raise DataError(f"{path}: has chunks without length; write it again")
     row = math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
     largest = max(row, math.prod(array.chunks) * np.dtype(array.dtype).itemsize)
     enough = max(array.shape[0], largest // MOST_PACKED + 1 if largest > LARGE else 0)

@@ -15,6 +15,8 @@ STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 # mmCIF packs about tenfold.
 _MOST_PACKED = 50
+# In Å; the largest structures measure some thousand.
+_FARTHEST = 1e6
 # Atoms that stand for their residue in an elastic network: C-alpha of an amino acid; backbone, sugar and base
 # of a nucleotide, which is about three times as heavy (Yang et al. 2006, Nucleic Acids Research 34:W24).
 _NODE_ATOMS = (("CA", "C"), ("P", "P"), ("C4'", "C"), ("C2", "C"))
@@ -117,9 +119,11 @@ def read_atoms(path: str | Path) -> Atoms:
     atoms = Atoms(
         np.array(positions), np.array(elements), np.array(occupancies), np.array(nodes, dtype=np.int64)
     )
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.occupancies).all()):
+    # NaN compares as false.
+    near = (np.abs(atoms.positions) < _FARTHEST).all()
+    if not (near and np.isfinite(atoms.occupancies).all()):
         raise DataError(
-            f"{path}: some atoms have coordinates or occupancies that are not numbers; remove them"
+            f"{path}: some atoms have coordinates or occupancies that are not numbers or far out; remove them"
         )
     return atoms
 
