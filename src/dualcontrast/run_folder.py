@@ -15,6 +15,7 @@ import yaml
 
 from dualcontrast import ranks
 from dualcontrast.codes import Codes
+from dualcontrast.data.fingerprint import describe_change
 from dualcontrast.data.open import open_source
 from dualcontrast.data.skipped import read_skipped
 from dualcontrast.data.source import ImageSource
@@ -57,6 +58,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen = False
 
     @classmethod
     def create(
@@ -250,13 +252,14 @@ class RunFolder:
         Raises
         ------
         DataError
-            When they are no longer where they were.
+            When they are no longer where they were, or are others than the run began with.
         """
-        data = self.config["data"]
+        config = self.config
+        data = config["data"]
         # Runs of earlier versions have no `datadir`, `skip_bad` or `tilt_range`.
         skip_bad = data.get("skip_bad", False)
         recorded = self.path / SKIPPED
-        return open_source(
+        source = open_source(
             data["location"] if location is None else location,
             labels=data["labels"] if labels is None else labels,
             folder_labels=data["folder_labels"],
@@ -265,6 +268,13 @@ class RunFolder:
             known_bad=read_skipped(recorded) if skip_bad and recorded.is_file() else None,
             tilt_range=tuple(data["tilt_range"]) if data.get("tilt_range") else None,
         )
+        # Ids of arrays are their positions: codes of other images under the same ids would go unnoticed.
+        if location is None and not self._seen and "fingerprint" in config:
+            change = describe_change(config["fingerprint"], source)
+            if change:
+                raise DataError(f"{change}; restore the images the run began with, or train a new run")
+            self._seen = True
+        return source
 
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name

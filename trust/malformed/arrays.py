@@ -158,6 +158,7 @@ def idx_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         "255 axes": idx_bytes((1,) * 255, b"\1"),
         "70 axes": idx_bytes((1,) * 70, b"\1"),
         "lengths of 0": idx_bytes((0, 28, 28), b""),
+        "no images of 2⁶⁴ pixels": idx_bytes((0, most, most), b""),
         "one axis": idx_bytes((4,), b"\1\2\3\4"),
         "a byte too many": sound + b"\0",
         "an unknown type": idx_bytes((8, 28, 28), rng.bytes(8 * 28 * 28), kind=7),

@@ -45,6 +45,8 @@ def read_idx(path: str | Path) -> np.ndarray:
         with path.open("rb") as stored, open_plain(stored) as plain:
             dtype, shape = _read_header(plain, path)
             size = math.prod(shape) * dtype.itemsize
+            if not size:
+                raise DataError(f"{path}: shape {shape} holds no values; copy the file again")
             start = 4 + 4 * len(shape)
             if plain is not stored:
                 check_unpacked(path, size, path.stat().st_size)

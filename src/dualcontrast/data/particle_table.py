@@ -166,6 +166,9 @@ def _particles_of(blocks: dict[str, pd.DataFrame], path: Path) -> pd.DataFrame:
 
 
 def _check_names(names: np.ndarray, path: Path) -> None:
+    # starfile turns ' into ", so that names with either would be others than those of the file.
+    for row in np.flatnonzero(np.char.find(names, '"') >= 0):
+        raise DataError(f"{path}: row {row + 1} has a quote within the name {names[row]}; rename that file")
     unique, first, counts = np.unique(names, return_index=True, return_counts=True)
     for name, row in zip(unique[counts > 1], first[counts > 1], strict=True):
         if name:
