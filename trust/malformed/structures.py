@@ -48,6 +48,7 @@ def structure_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         "page.cif": HTML,
         "page.pdb": HTML,
         "no_numbers.pdb": ATOM.replace("11.104", "eleven").encode(),
+        "no_text.pdb": ATOM.encode().replace(b" CA ", b" \x80A "),
         "nan.pdb": ATOM.replace("11.104", "   nan").encode(),
         "infinite.cif": CIF.replace("1.0 2.0 3.0", "inf 2.0 3.0").encode(),
         "beyond.cif": CIF.replace("1.0 2.0 3.0", "1e300 2.0 3.0").encode(),

@@ -84,7 +84,7 @@ def read_atoms(path: str | Path) -> Atoms:
         kind = _format(path)
         if kind == gemmi.CoorFormat.Pdb:
             _check_coordinates(content)
-        structure = gemmi.read_structure_string(content, format=kind)
+        atoms = _scattering(gemmi.read_structure_string(content, format=kind))
     except DataError:
         raise
     except Exception as error:
@@ -92,7 +92,21 @@ def read_atoms(path: str | Path) -> Atoms:
         raise DataError(
             f"{path}: not a whole PDB or mmCIF file ({reason[:200]}); fetch or copy it again"
         ) from None
+    if not len(atoms):
+        raise DataError(
+            f"{path}: no atoms besides hydrogens and waters; give a PDB or mmCIF file of a structure"
+        )
+    # NaN compares as false.
+    near = (np.abs(atoms.positions) < _FARTHEST).all()
+    if not (near and np.isfinite(atoms.occupancies).all()):
+        raise DataError(
+            f"{path}: some atoms have coordinates or occupancies that are not numbers or far out; remove them"
+        )
+    return atoms
 
+
+def _scattering(structure: gemmi.Structure) -> Atoms:
+    """Take the atoms that scatter out of the first model; gemmi decodes their names only when asked."""
     structure.setup_entities()
     positions, elements, occupancies, nodes = [], [], [], []
     for chain in structure[0] if len(structure) else ():
@@ -112,20 +126,9 @@ def read_atoms(path: str | Path) -> Atoms:
                 positions.append(atom.pos.tolist())
                 elements.append(atom.element.name)
                 occupancies.append(atom.occ)
-    if not positions:
-        raise DataError(
-            f"{path}: no atoms besides hydrogens and waters; give a PDB or mmCIF file of a structure"
-        )
-    atoms = Atoms(
+    return Atoms(
         np.array(positions), np.array(elements), np.array(occupancies), np.array(nodes, dtype=np.int64)
     )
-    # NaN compares as false.
-    near = (np.abs(atoms.positions) < _FARTHEST).all()
-    if not (near and np.isfinite(atoms.occupancies).all()):
-        raise DataError(
-            f"{path}: some atoms have coordinates or occupancies that are not numbers or far out; remove them"
-        )
-    return atoms
 
 
 def _unpacked(path: Path) -> bytes:
