@@ -19,6 +19,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,19 @@ def main() -> int:
     parser.add_argument("--reader", choices=READERS, help="only this reader")
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if find_spec("atheris") is None:
+        print("atheris is not installed: nothing was fuzzed")
+        return 0
     asked.findings.mkdir(parents=True, exist_ok=True)
     if asked.alone:
         fuzz_one(asked.reader, asked.alone, asked.findings.resolve())
         return 0
     readers = [asked.reader] if asked.reader else READERS
     seconds = max(1, round(60 * asked.minutes / len(readers)))
-    lines = ["| reader | seconds | files tried | edges reached | findings |", "|---|---:|---:|---:|---:|"]
+    print(
+        "| reader | seconds | files tried | edges reached | findings |\n|---|---:|---:|---:|---:|", flush=True
+    )
+    said_of_findings: list[str] = []
     total, count = 0, 0
     for reader in readers:
         with tempfile.TemporaryDirectory() as scratch:
@@ -148,11 +155,11 @@ def main() -> int:
         edges = [int(number) for number in re.findall(r"cov: (\d+)", said)] or [0]
         if done.returncode:
             found.append(f"FINDING {reader}: ended with {done.returncode}: {said[-600:]}")
-        print("\n".join(found), end="\n" if found else "", flush=True)
-        lines.append(f"| {reader} | {seconds} | {max(tried):,} | {max(edges):,} | {len(found)} |")
+        said_of_findings += found
+        print(f"| {reader} | {seconds} | {max(tried):,} | {max(edges):,} | {len(found)} |", flush=True)
         total, count = total + max(tried), count + len(found)
-    lines.append(f"| all | {seconds * len(readers):,} | {total:,} | | {count} |")
-    print("\n".join(lines))
+    print(f"| all | {seconds * len(readers):,} | {total:,} | | {count} |")
+    print("\n".join(said_of_findings))
     if not any(asked.findings.iterdir()):
         shutil.rmtree(asked.findings)
     return 1 if count else 0
