@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -53,19 +52,23 @@ def finding(error: BaseException, path: Path) -> str | None:
     return f"{type(error).__name__} at {place}: {' '.join(str(error).split())[:200]}"
 
 
-def fuzz_one(reader: str, seconds: int, findings: Path) -> None:
-    """Fuzz one reader for some seconds; libFuzzer ends the process."""
+def load() -> None:
+    """Load the readers with what counts the branches that are reached."""
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
-        import dualcontrast.data.check_files
+        import dualcontrast.cli.train
         import dualcontrast.pipeline  # noqa: F401
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+
+
+def fuzz_one(reader: str, seconds: int, findings: Path, place: Path) -> None:
+    """Fuzz one reader for some seconds in the folder `place`; libFuzzer ends the process."""
+    import atheris
 
     from malformed.sound import sound_files
 
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    place = Path(tempfile.mkdtemp())
     sound = sound_files(place)[reader]
     beside = {file.name: file.read_bytes() for file in place.iterdir()} if reader == "STAR" else {}
     (place / "corpus").mkdir()
@@ -108,21 +111,36 @@ def fuzz_one(reader: str, seconds: int, findings: Path) -> None:
     atheris.Fuzz()
 
 
+def in_child(reader: str, seconds: int, findings: Path) -> tuple[str, int]:
+    """Fuzz one reader in a process of its own; return what it said, and its exit code."""
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as output:
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            try:
+                fuzz_one(reader, seconds, findings, Path(scratch))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        output.seek(0)
+        return output.read().decode("utf-8", "replace"), os.waitstatus_to_exitcode(status)
+
+
 def main() -> int:
     """Fuzz all readers, one after the other; print a table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
     parser.add_argument("--reader", choices=READERS, help="only this reader")
-    parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if find_spec("atheris") is None:
         print("atheris is not installed: nothing was fuzzed")
         return 0
     asked.findings.mkdir(parents=True, exist_ok=True)
-    if asked.alone:
-        fuzz_one(asked.reader, asked.alone, asked.findings.resolve())
-        return 0
+    load()
     readers = [asked.reader] if asked.reader else READERS
     seconds = max(1, round(60 * asked.minutes / len(readers)))
     print(
@@ -131,30 +149,12 @@ def main() -> int:
     said_of_findings: list[str] = []
     total, count = 0, 0
     for reader in readers:
-        with tempfile.TemporaryDirectory() as scratch:
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    __file__,
-                    "--reader",
-                    reader,
-                    "--alone",
-                    str(seconds),
-                    "--findings",
-                    asked.findings,
-                ],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env=os.environ | {"TMPDIR": scratch},
-                check=False,
-            )
-        said = done.stdout + done.stderr
+        said, code = in_child(reader, seconds, asked.findings.resolve())
         found = [line for line in said.splitlines() if line.startswith("FINDING")]
         tried = [int(number) for number in re.findall(r"^#(\d+)", said, re.MULTILINE)] or [0]
         edges = [int(number) for number in re.findall(r"cov: (\d+)", said)] or [0]
-        if done.returncode:
-            found.append(f"FINDING {reader}: ended with {done.returncode}: {said[-600:]}")
+        if code:
+            found.append(f"FINDING {reader}: ended with {code}: {said[-600:]}")
         said_of_findings += found
         print(f"| {reader} | {seconds} | {max(tried):,} | {max(edges):,} | {len(found)} |", flush=True)
         total, count = total + max(tried), count + len(found)
