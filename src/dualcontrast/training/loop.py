@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dualcontrast import ranks
 from dualcontrast.errors import RunError
+from dualcontrast.losses import at_least_float32
 from dualcontrast.methods.base import Method, Recipe
 from dualcontrast.random_streams import torch_stream
 from dualcontrast.training.batches import Batches
@@ -152,7 +153,10 @@ def train(
             generator = torch_stream(seed, "step", step, device=fabric.device)
             weights = method.weights(step / total)
             for phase, optimiser in zip(phases, optimisers, strict=True):
-                terms = model.losses(batch, generator, phase.name, step / total)
+                # Fabric itself enters mixed precision for a `forward` only, where nothing wraps the module.
+                with fabric.autocast():
+                    terms = model.losses(batch, generator, phase.name, step / total)
+                terms = {name: at_least_float32(value) for name, value in terms.items()}
                 loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
                 for group in optimiser.param_groups:
                     group["lr"] = phase.learning_rate_scale * learning_rate(recipe, step, batches.per_epoch)
