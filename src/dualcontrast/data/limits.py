@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dualcontrast.errors import DataError
 
-# Honest images pack a hundredfold at the most (dSprites, as NPZ); deflate packs zeros a thousandfold.
+# Deflate packs zeros a thousandfold; pictures that show something are packed far less.
 MOST_PACKED = 500
 # Below this, a blank image may be packed as it likes.
 LARGE = 64 << 20
