@@ -98,6 +98,14 @@ def test_bf16_mixed_precision_trains(source):
     assert all(p.dtype == torch.float32 for p in model.network.parameters())
 
 
+def test_bf16_mixed_precision_is_another_precision(source):
+    plain, mixed = (DualContrast(precision=kind, **SMALL).fit(source) for kind in ("32-true", "bf16-mixed"))
+    one, other = (model.history[0]["terms"]["reconstruction"] for model in (plain, mixed))
+    # 8 bits of mantissa: not the same, and the same to some of them.
+    assert one != other
+    assert other == pytest.approx(one, rel=0.05)
+
+
 def test_importing_is_light():
     code = "import sys, dualcontrast; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'sklearn')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

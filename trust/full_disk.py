@@ -22,12 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from kill_jobs import Job, check_no_leftovers, make_jobs
-from killing import finish, start
 
 from dualcontrast.cli import fail
 from dualcontrast.errors import UserError
 from dualcontrast.verify import verify_run
+from kill_jobs import Job, check_no_leftovers, make_jobs
+from killing import finish, start
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from toy_images import bars

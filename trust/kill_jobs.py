@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from killing import mark
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -30,6 +29,7 @@ from dualcontrast.simulate.bead_assemblies import bead_assemblies
 from dualcontrast.simulate.subtomogram_spec import SubtomogramSpec
 from dualcontrast.training import loop
 from dualcontrast.training.checkpoint import load_checkpoint
+from killing import mark
 
 TRAINING = {"epochs": 6, "batch_size": 16, "content_dim": 4, "transformation_dim": 3}
 

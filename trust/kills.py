@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from kill_jobs import Job, assert_same_run, check_run, make_jobs
 from killing import finish, kill_after, kill_in
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dualcontrast.data.arrays import check_archive
+from dualcontrast.data.limits import check_count
 from dualcontrast.data.pack import read_texts
+from dualcontrast.data.zarr_store import check_stored
 from dualcontrast.errors import SettingError
 from dualcontrast.files import atomic_folder, atomic_path
 
@@ -49,6 +52,7 @@ def read_arrays(path: Path) -> Arrays:
     if path.suffix == ".zarr":
         return _read_zarr(path)
     with np.load(path, allow_pickle=False) as archive:
+        check_archive(path, archive)
         return {name: archive[name] for name in archive.files}
 
 
@@ -86,7 +90,11 @@ def _write_parquet(path: Path, count: int, parts: Iterable[Arrays]) -> None:
 def _read_parquet(path: Path) -> Arrays:
     from pyarrow import parquet
 
-    table = parquet.read_table(path)
+    with parquet.ParquetFile(path) as opened:
+        check_count(path, opened.metadata.num_rows, path.stat().st_size)
+        table = opened.read()
+    if any(column.null_count for column in table.columns):
+        raise ValueError("has empty cells")
     found: Arrays = {"ids": np.array(table.column("id").to_pylist(), dtype=str)}
     columns: dict[str, list[str]] = {}
     for column in table.column_names:
@@ -95,6 +103,8 @@ def _read_parquet(path: Path) -> Arrays:
             columns.setdefault(match[1], []).append(column)
     for name, of_code in columns.items():
         of_code.sort(key=lambda column: int(column.rsplit("_", 1)[1]))
+        if of_code != [f"{name}_{place}" for place in range(len(of_code))]:
+            raise ValueError(f"has not all columns of '{name}'")
         found[name] = np.stack([table.column(column).to_numpy() for column in of_code], axis=1)
     return found
 
@@ -142,6 +152,8 @@ def _read_zarr(path: Path) -> Arrays:
     import zarr
 
     group: Any = zarr.open_group(str(path), mode="r")
+    for _, array in group.arrays():
+        check_stored(path, array)
     return {
         name: read_texts(array) if name == "ids" else np.asarray(array[:]) for name, array in group.arrays()
     }

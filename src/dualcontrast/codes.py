@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dualcontrast.code_files import read_arrays, write_arrays
+from dualcontrast.data.labels import check_unique
+from dualcontrast.data.limits import check_file
 from dualcontrast.errors import DataError
 
 
@@ -38,7 +40,9 @@ class Codes:
         for field in fields(self):
             values = getattr(self, field.name)
             if values is not None and len(values) != len(self.ids):
-                raise DataError(f"codes: '{field.name}' has {len(values)} rows for {len(self.ids)} particles")
+                raise DataError(
+                    f"codes: '{field.name}' has {len(values)} rows for {len(self.ids)} ids; give one each"
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,6 +76,22 @@ class Codes:
         """Write the codes: as Parquet or Zarr where the name ends so, else as `.npz`; nothing is pickled."""
         write_arrays(Path(path), len(self), [self.arrays()])
 
+    def _check(self) -> None:
+        """Raise `DataError` for what no encoding gives: ids that are repeated, codes that are no numbers."""
+        if self.ids.ndim != 1:
+            raise DataError("codes: ids are no list; write it again with `encode`")
+        check_unique(self.ids, "codes")
+        for name, values in self.arrays().items():
+            if name == "ids":
+                continue
+            mean = getattr(self, name.removesuffix("_log_variance"))
+            if values.ndim != 2 or values.dtype.kind != "f" or values.shape != mean.shape:
+                raise DataError(
+                    f"codes: '{name}' is {values.dtype} of shape {values.shape}; write it again with `encode`"
+                )
+            if not np.isfinite(values).all():
+                raise DataError(f"codes: '{name}' has NaN or infinite values; write it again with `encode`")
+
     @classmethod
     def load(cls, path: str | Path) -> "Codes":
         """Read codes written by `save` or by `dualcontrast encode`.
@@ -79,11 +99,16 @@ class Codes:
         Raises
         ------
         DataError
-            When the file is missing, is none of codes, or lacks one of the arrays.
+            When the file is missing, is none of codes, lacks one of the arrays, or has an id twice or
+            codes that are no finite numbers.
         """
         try:
+            check_file(path)
             names = {f.name for f in fields(cls)}
-            return cls(**{name: values for name, values in read_arrays(Path(path)).items() if name in names})
+            found = {name: values for name, values in read_arrays(Path(path)).items() if name in names}
+            codes = cls(**found)
+            codes._check()
+            return codes
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; write it with `dualcontrast encode`") from None
         except DataError as error:

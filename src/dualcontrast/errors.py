@@ -4,9 +4,26 @@ Everything raised on purpose for bad input or bad settings is a `UserError`: one
 wrong, in which file, and what to do. The command line prints that line and exits with code 2.
 """
 
+MOST_CHARACTERS = 900
+
 
 class UserError(Exception):
-    """Something in the input or the settings that the user can mend; the message is one line."""
+    """Something in the input or the settings that the user can mend; the message is one line.
+
+    Names from files stand in messages, and messages on terminals: whatever a name holds, the line stays one
+    line, of characters that only show.
+    """
+
+    def __str__(self) -> str:
+        line = " ".join(super().__str__().split())
+        if not line.isprintable():
+            line = "".join(
+                character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+                for character in line
+            )
+        if len(line) > MOST_CHARACTERS:
+            line = f"{line[: MOST_CHARACTERS // 2]} … {line[-MOST_CHARACTERS // 2 :]}"
+        return line
 
 
 class DataError(UserError):

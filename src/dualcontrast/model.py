@@ -15,8 +15,9 @@ from torch import Tensor
 from dualcontrast import ranks, settings
 from dualcontrast.codes import Codes
 from dualcontrast.data.arrays import ArraySource
+from dualcontrast.data.limits import check_file
 from dualcontrast.data.source import ImageSource
-from dualcontrast.errors import RunError, SettingError
+from dualcontrast.errors import RunError, SettingError, UserError
 from dualcontrast.files import atomic_path
 from dualcontrast.memory import needing_memory, step_memory
 from dualcontrast.methods.base import Method, Preset, Recipe
@@ -430,6 +431,16 @@ class Model:
         SettingError
             For settings that this version does not have.
         """
+        for name, kind in (("method", str), ("preset", str), ("seed", int), ("precision", str)):
+            if not isinstance(description[name], kind):
+                raise SettingError(
+                    f"the record of the model has no usable `{name}`; restore it or train again"
+                )
+        for name in ("settings", "recipe"):
+            if not isinstance(description[name], Mapping):
+                raise SettingError(
+                    f"the record of the model has no usable `{name}`; restore it or train again"
+                )
         model = cls(
             description["method"],
             description["preset"],
@@ -451,7 +462,8 @@ class Model:
         Raises
         ------
         RunError
-            When the file is missing, is not a model of this package, or does not fit its own settings.
+            When the file is missing, is not a model of this package, does not fit its own settings, or has
+            weights that are no numbers.
         """
         path = Path(path)
         if path.is_dir():
@@ -459,15 +471,28 @@ class Model:
         if not path.exists():
             raise RunError(f"{path}: no such file; finish the training first (`train --resume`)")
         try:
+            check_file(path)
             with safe_open(path, framework="pt") as stored:
                 description = json.loads((stored.metadata() or {})["dualcontrast"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            for name, values in tensors.items():
+                if not values.isfinite().all():
+                    raise ValueError(f"'{name}' holds NaN or infinite weights")
             model = cls.from_description(description, device=device, progress=progress)
             model.preparation = Preparation.from_dict(description["preparation"])
             model.normalisation = model.preparation.normalisation
+            # Without memory at first: a description of huge networks may stand over a few small tensors.
+            with torch.device("meta"):
+                expected = model.untrained_network(model.preparation).state_dict()
+            for name, values in expected.items():
+                if name not in tensors or values.shape != tensors[name].shape:
+                    raise ValueError(f"its settings need other weights: '{name}' of {tuple(values.shape)}")
             model.network = model.untrained_network(model.preparation)
             model.network.load_state_dict(tensors)
-        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        except (
+            *(SafetensorError, UserError, OSError, KeyError, ValueError),
+            *(TypeError, AttributeError, RuntimeError, RecursionError),
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunError(
                 f"{path}: not a model that this version reads ({reason}); train it again"

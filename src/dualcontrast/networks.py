@@ -253,7 +253,7 @@ class FullyConnectedDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
-        pixels = int(torch.tensor(image_shape).prod())
+        pixels = math.prod(image_shape)
         if len(image_shape) == 4:
             branch, hidden = 512, (1024, 1024, 1024, min(5000, pixels // 6))
         elif pixels <= 32 * 32:

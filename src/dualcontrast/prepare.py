@@ -26,6 +26,8 @@ VOXEL_SIZE_TOLERANCE = 0.01
 
 _SAMPLE_IMAGES = 512
 _SAMPLE_BYTES = 64 << 20
+# Of the trained range: 8 bits read as a part of 16, or values divided by 255 twice, fill far less.
+_FAINT = 0.1
 # Images of which none is brighter than this have much of [0, 1] unused, as 12-bit pixels in 16 bits do.
 _WELL_FILLED = 0.5
 
@@ -93,9 +95,12 @@ class Preparation:
             )
 
     def check_source(self, source: ImageSource) -> None:
-        """Raise `DataError` for a source of another shape, or of a voxel size that is more than 1 % off.
+        """Raise `DataError` for a source that is unlike the one prepared for, in a way that can be told.
 
-        Images that are stored ready for the networks must have been prepared in this very way.
+        That is another shape; a voxel size that is more than 1 % off; pixels that fill less than a tenth of
+        the range (`unit`), which are in other units; and volumes of particles that are clearly dark where
+        those were clearly light, or the other way round. Images that are stored ready for the networks must
+        have been prepared in this very way.
         """
         if source.prepared is not None:
             if Preparation.from_dict(source.prepared) != self:
@@ -110,6 +115,37 @@ class Preparation:
             raise DataError(
                 f"{source.location}: voxels of {given:.4g} Å, but the model was trained on {recorded:.4g} Å; "
                 "extract the particles again with that voxel size"
+            )
+        if recorded and not given:
+            logger.warning(
+                "%s: does not say how large a voxel is; taken for the %.4g Å that the model was trained on.",
+                source.location,
+                recorded,
+            )
+        self._check_units(source)
+        self._check_contrast(source)
+
+    def _check_units(self, source: ImageSource) -> None:
+        if not self.bounded:
+            return
+        low, high = _sample_range(source, seed=0)
+        if 0 < high - low < _FAINT * (self.high - self.low):
+            raise DataError(
+                f"{source.location}: pixels from {low:.4g} to {high:.4g}, but the model was trained "
+                f"on {self.low:.4g} to {self.high:.4g}; scale them as the training images were"
+            )
+
+    def _check_contrast(self, source: ImageSource) -> None:
+        # Where the contrast was given and not measured, the user knows better.
+        was = self.contrast_evidence
+        if was is None or not was.decisive:
+            return
+        now = measure_contrast(source)
+        if now.decisive and (now.difference > 0) != (was.difference > 0):
+            found, trained = ("light", "dark") if now.difference > 0 else ("dark", "light")
+            raise DataError(
+                f"{source.location}: particles are {found} (t = {now.t:.1f}), but those that the model was "
+                f"trained on are {trained} (t = {was.t:.1f}); invert the volumes"
             )
 
     def apply(self, images: Tensor) -> Tensor:
@@ -227,6 +263,11 @@ class Preparation:
         SettingError
             When a value is missing or makes no sense.
         """
+        if not isinstance(recorded, Mapping):
+            raise SettingError("preparation: is no record; restore it")
+        for name in ("image_shape", "source_shape"):
+            if not isinstance(recorded.get(name, ()), list | tuple):
+                raise SettingError(f"preparation: `{name}` is no list of lengths; restore the record")
 
         def number(name: str) -> float | None:
             return None if recorded.get(name) is None else float(recorded[name])

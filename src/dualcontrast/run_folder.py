@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import platform
 import shlex
 import shutil
@@ -15,15 +16,17 @@ import yaml
 
 from dualcontrast import ranks
 from dualcontrast.codes import Codes
+from dualcontrast.data.fingerprint import describe_change
 from dualcontrast.data.open import open_source
 from dualcontrast.data.skipped import read_skipped
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
-from dualcontrast.errors import RunError
+from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.files import clear_leftovers, not_written, write_text
 from dualcontrast.methods.base import Method
 from dualcontrast.model import Model
 from dualcontrast.prepare import Preparation
+from dualcontrast.yaml_files import read_yaml
 
 CONFIG, COMMAND, ENVIRONMENT, SPLIT = "config.yaml", "command.txt", "environment.json", "split.json"
 METRICS, WEIGHTS, CODES, EVALUATION = "metrics.jsonl", "weights.safetensors", "codes.npz", "evaluation.json"
@@ -40,6 +43,15 @@ WHOLE_FILES = (
     *(COMMAND, ENVIRONMENT, SPLIT, SKIPPED, METRICS),
     *(WEIGHTS, WEIGHTS_SUM, CODES, EVALUATION, REPORT),
 )
+# What a run cannot be opened without.
+_CONFIG_KINDS: dict[str, type] = {
+    "data": dict,
+    "method": str,
+    "seed": int,
+    "settings": dict,
+    "recipe": dict,
+    "preparation": dict,
+}
 RECORDED_PACKAGES = ("dualcontrast", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn")
 
 
@@ -54,6 +66,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen = False
 
     @classmethod
     def create(
@@ -129,14 +142,20 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """Resolved settings: `data`, `method`, `preset`, `seed`, `settings`, `recipe`, `preparation`, ..."""
         try:
-            config = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
+            config = read_yaml(self.path / CONFIG)
+        except ValueError as error:
             raise RunError(
-                f"{self.path / CONFIG}: cannot be read ({reason}); restore it or train again"
+                f"{self.path / CONFIG}: cannot be read ({error}); restore it or train again"
             ) from None
         if not isinstance(config, dict):
             raise RunError(f"{self.path / CONFIG}: holds no settings; restore it or train again")
+        for name, kind in _CONFIG_KINDS.items():
+            if not isinstance(config.get(name), kind):
+                raise RunError(
+                    f"{self.path / CONFIG}: `{name}` is missing or of another kind; restore it or train again"
+                )
+        if not isinstance(config["data"].get("location"), str):
+            raise RunError(f"{self.path / CONFIG}: `data` has no location; restore it or train again")
         return config
 
     @property
@@ -147,7 +166,10 @@ class RunFolder:
     @property
     def preparation(self) -> Preparation:
         """How the images of the run are prepared."""
-        return Preparation.from_dict(self.config["preparation"])
+        try:
+            return Preparation.from_dict(self.config["preparation"])
+        except SettingError as error:
+            raise RunError(f"{self.path / CONFIG}: {error}") from None
 
     @property
     def identity(self) -> str:
@@ -186,7 +208,10 @@ class RunFolder:
     @property
     def split(self) -> Split:
         """Which particles trained and which test."""
-        return Split.from_dict(self._read_json(SPLIT))
+        try:
+            return Split.from_dict(self._read_json(SPLIT))
+        except DataError as error:
+            raise RunError(f"{self.path / SPLIT}: {error}") from None
 
     @property
     def codes(self) -> Codes:
@@ -207,9 +232,12 @@ class RunFolder:
         try:
             # A last line without its end was cut short, by a full disk or a loss of power.
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-            return [json.loads(line) for line in lines if line]
-        except (OSError, ValueError) as error:
+            rows = [json.loads(line) for line in lines if line]
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read ({error}); restore it or train again") from None
+        if not all(isinstance(row, dict) for row in rows):
+            raise RunError(f"{path}: has lines that are no metrics; restore it or train again")
+        return rows
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a row of metrics.
@@ -233,9 +261,9 @@ class RunFolder:
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
-            if row["step"] <= step:
+            if isinstance(row, dict) and row.get("step", math.inf) <= step:
                 kept.append(line + "\n")
         write_text(path, "".join(kept))
 
@@ -264,13 +292,14 @@ class RunFolder:
         Raises
         ------
         DataError
-            When they are no longer where they were.
+            When they are no longer where they were, or are others than the run began with.
         """
-        data = self.config["data"]
+        config = self.config
+        data = config["data"]
         # Runs of earlier versions have no `datadir`, `skip_bad` or `tilt_range`.
         skip_bad = data.get("skip_bad", False)
         recorded = self.path / SKIPPED
-        return open_source(
+        source = open_source(
             data["location"] if location is None else location,
             labels=data["labels"] if labels is None else labels,
             folder_labels=data["folder_labels"],
@@ -279,6 +308,13 @@ class RunFolder:
             known_bad=read_skipped(recorded) if skip_bad and recorded.is_file() else None,
             tilt_range=tuple(data["tilt_range"]) if data.get("tilt_range") else None,
         )
+        # Ids of arrays are their positions: codes of other images under the same ids would go unnoticed.
+        if location is None and not self._seen and "fingerprint" in config:
+            change = describe_change(config["fingerprint"], source)
+            if change:
+                raise DataError(f"{change}; restore the images the run began with, or train a new run")
+            self._seen = True
+        return source
 
     def clear_leftovers(self) -> None:
         """Delete what a killed process left of files that it had not finished."""
@@ -292,13 +328,16 @@ class RunFolder:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(
                 f"{path}: not there yet; finish the run with `dualcontrast train --resume`"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read ({error}); restore it or make it again") from None
+        if not isinstance(found, dict):
+            raise RunError(f"{path}: holds no record; restore it or make it again")
+        return found
 
     def _delete_results(self) -> None:
         self.clear_leftovers()

@@ -253,8 +253,9 @@ def test_particles_are_opened_mixed_and_walked(images_address, window):
     handle.focus()
     for _ in range(20):
         handle.press("ArrowLeft")
-    expect(one.page.locator(".mix-pictures")).to_contain_text("0% of the way")
+    expect(one.page.locator(".mix-pictures")).to_contain_text(", 0% of the way")
     assert mixture.get_attribute("src") != before
+    expect(one.page.locator(".mix-time")).to_contain_text("decoded in")
     milliseconds = int(re.search(r"(\d+) ms", one.page.locator(".mix-time").inner_text())[1])
     assert milliseconds < 200
 

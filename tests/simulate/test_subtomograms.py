@@ -258,7 +258,7 @@ def test_paper_is_section_4_4_of_the_paper():
         ("snr: 0", "snr"),
         ("mode: fast", "mode"),
         ("[1, 2]", "keys and values"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "cannot be read as YAML"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_file(tmp_path, text, said):

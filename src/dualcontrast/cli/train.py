@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
@@ -177,6 +177,7 @@ def train(
     changes |= {name: options.pop(name) for name in of_model if name in options}
 
     from dualcontrast import pipeline, settings
+    from dualcontrast.errors import SettingError
     from dualcontrast.training.loop import Stopped
 
     try:
@@ -192,6 +193,10 @@ def train(
             evaluate=evaluate,
             progress=progress,
         )
+    except SettingError as error:
+        if config is None:
+            raise
+        raise SettingError(f"{error} (look at {config} and at the flags)") from None
     except Stopped as stop:
         again = f"dualcontrast train {data} --output {output} --resume"
         print(f"stopped after step {stop.step:,}; the state is kept. Go on with:\n  {again}", file=sys.stderr)
@@ -215,31 +220,39 @@ def read_options(path: Path, known: list[str]) -> dict[str, Any]:
     Raises
     ------
     SettingError
-        When the file cannot be read, or holds an option that does not exist.
+        When the file cannot be read, or holds an option that does not exist or a value of another type.
     """
-    import yaml
+    import pydantic
 
     from dualcontrast.errors import SettingError
     from dualcontrast.settings import unknown_name
+    from dualcontrast.yaml_files import read_yaml
 
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+        options = read_yaml(path)
+    except ValueError as error:
+        raise SettingError(f"{path}: cannot be read as YAML ({error}); mend that file") from None
     options = {} if options is None else options
     if not isinstance(options, dict) or not isinstance(options.get("settings", {}), dict):
         raise SettingError(f"{path}: holds no options; write lines such as `epochs: 40`")
     for name in options:
         if name not in (*known, "settings"):
             raise unknown_name(str(name), [*known, "settings"], f"option in {path}")
-    return options
+    hints = get_type_hints(train)
+    for name in options.keys() & set(known):
+        try:
+            value = pydantic.TypeAdapter(hints[name]).validate_python(options[name])
+        except pydantic.ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise SettingError(f"{path}: option '{name}' is {options[name]!r}; {reason.lower()}") from None
+        options[name] = str(value) if isinstance(value, Path) else value
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Split NAME=VALUE; the value is read as YAML, so that numbers are numbers."""
-    import yaml
-
     from dualcontrast.errors import SettingError
+    from dualcontrast.yaml_files import parse_yaml
 
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -247,6 +260,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
             f"--set {text}: write it as NAME=VALUE, for example --set weights.con_c_positive=0"
         )
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise SettingError(f"--set {text}: the value cannot be read") from None
+        return name, parse_yaml(value)
+    except ValueError as error:
+        raise SettingError(f"--set {text}: the value cannot be read ({error}); mend it") from None

@@ -1,5 +1,6 @@
 """Images in an array: in memory, or memory-mapped from `.npy` and `.npz` files."""
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dualcontrast.data.labels import Factor, LabelTable, Role, check_unique, parse_header
+from dualcontrast.data.limits import check_unpacked
 from dualcontrast.data.pixels import as_float32, bounds, channels_first, check_finite, check_stored_type
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.unchanged import watch
@@ -113,9 +115,16 @@ def open_npy(path: str | Path) -> ArraySource:
 
 
 def map_npy(path: str | Path) -> np.ndarray:
-    """Memory-map a `.npy` file; `DataError` when it is truncated or no such file."""
+    """Memory-map a `.npy` file; `DataError` when it is truncated, longer than it says, or no such file."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        # A second array behind the first would go unseen.
+        more = (
+            Path(path).stat().st_size - mapped.offset - mapped.nbytes if isinstance(mapped, np.memmap) else 0
+        )
+        if more:
+            raise ValueError(f"{more:,} bytes follow the array of its header")
+        return mapped
     except Exception as error:
         raise DataError(
             f"{path}: not a whole .npy file ({_reason(error)}); write it again with numpy.save"
@@ -145,6 +154,7 @@ def open_npz(path: str | Path) -> ArraySource:
     path = Path(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
+            check_archive(path, archive)
             key = _images_key(archive.files, path)
             others = {name: archive[name] for name in archive.files if name != key}
             stored = _map_member(path, f"{key}.npy")
@@ -156,6 +166,12 @@ def open_npz(path: str | Path) -> ArraySource:
             f"{path}: not a whole .npz file ({_reason(error)}); write it again with numpy.savez"
         ) from None
     return source_of(images, others, path)
+
+
+def check_archive(path: Path, archive: "np.lib.npyio.NpzFile") -> None:
+    """Refuse an open `.npz` file that would unpack to far more than it holds; see `check_unpacked`."""
+    assert archive.zip is not None
+    check_unpacked(path, sum(info.file_size for info in archive.zip.infolist()), path.stat().st_size)
 
 
 def source_of(images: np.ndarray, others: dict[str, np.ndarray], path: Path) -> ArraySource:
@@ -210,6 +226,9 @@ def _map_member(path: Path, member: str) -> np.ndarray | None:
             header_length = handle.tell()
     if dtype.hasobject or 0 in shape:
         return None
+    if header_length + math.prod(shape) * dtype.itemsize != info.file_size:
+        # Mapped, it would go on into what lies behind it in the archive.
+        raise ValueError(f"'{member}' is not as long as its header says")
     with path.open("rb") as handle:
         # The local header repeats the name and has extra fields of its own length (zip specification 4.3.7).
         handle.seek(info.header_offset + 26)

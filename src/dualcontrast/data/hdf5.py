@@ -1,10 +1,12 @@
 """HDF5 files: one dataset of images, or the image stacks of EMAN2."""
 
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from dualcontrast.data.limits import check_count, check_unpacked
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.stored import StoredSource, checked_voxel_size
 from dualcontrast.errors import DataError
@@ -26,7 +28,8 @@ def open_hdf5(path: str | Path) -> ImageSource:
     Raises
     ------
     DataError
-        When the file is damaged, holds no such images, or refers to data in other files.
+        When the file is damaged, holds no such images or less than their shape needs, or refers
+        to data in other files.
     """
     path = Path(path)
     try:
@@ -57,6 +60,16 @@ def _check_dataset(dataset: object, name: str, path: Path) -> h5py.Dataset:
     return dataset
 
 
+def _check_stored(dataset: h5py.Dataset, path: Path) -> None:
+    """Refuse more images than there are bytes, and images or chunks that unpack to far more than there is."""
+    if not dataset.shape or 0 in dataset.shape:
+        return
+    stored, chunk = dataset.id.get_storage_size(), dataset.chunks or ()
+    check_count(path, dataset.shape[0], stored)
+    largest = max(math.prod(dataset.shape[1:]), math.prod(chunk)) * dataset.dtype.itemsize
+    check_unpacked(path, largest, stored)
+
+
 def _open_dataset(file: h5py.File, path: Path) -> ImageSource:
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
@@ -66,6 +79,7 @@ def _open_dataset(file: h5py.File, path: Path) -> ImageSource:
         raise DataError(f"{path}: has no dataset `images` or `volumes` (datasets: {listed}); name one so")
     name = names[0]
     dataset = _check_dataset(found[name], name, path)
+    _check_stored(dataset, path)
     size = checked_voxel_size(dataset.attrs.get("voxel_size", file.attrs.get("voxel_size")), str(path))
 
     def read_rows(rows: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.download import open_plain
 from dualcontrast.data.labels import Factor, LabelTable
+from dualcontrast.data.limits import check_unpacked
 from dualcontrast.errors import DataError
 
 _TYPES = {
@@ -26,6 +27,8 @@ _TYPES = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
+# Of volumes in colour, with one more than any images have.
+_MOST_AXES = 6
 IMAGES_NAME = re.compile(r"^(?P<prefix>.*)images[-.]idx(?P<axes>\d)-ubyte(\.gz)?$")
 
 
@@ -42,7 +45,11 @@ def read_idx(path: str | Path) -> np.ndarray:
         with path.open("rb") as stored, open_plain(stored) as plain:
             dtype, shape = _read_header(plain, path)
             size = math.prod(shape) * dtype.itemsize
+            if not size:
+                raise DataError(f"{path}: shape {shape} holds no values; copy the file again")
             start = 4 + 4 * len(shape)
+            if plain is not stored:
+                check_unpacked(path, size, path.stat().st_size)
             # One byte more than expected tells a file that is too long.
             content = None if plain is stored else plain.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -64,6 +71,8 @@ def _read_header(plain: IO[bytes], path: Path) -> tuple[np.dtype, tuple[int, ...
         raise DataError(
             f"{path}: not an IDX file (it begins with {magic.hex(' ') or 'nothing'}); check the path"
         )
+    if magic[3] > _MOST_AXES:
+        raise DataError(f"{path}: an array of {magic[3]} axes, which is no images; copy the file again")
     lengths = plain.read(4 * magic[3])
     if len(lengths) < 4 * magic[3]:
         raise DataError(f"{path}: ends inside its header; copy the file again")

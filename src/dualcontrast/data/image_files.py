@@ -12,6 +12,7 @@ from PIL import Image
 
 from dualcontrast.data import mrc
 from dualcontrast.data.arrays import map_npy
+from dualcontrast.data.limits import check_unpacked
 from dualcontrast.data.pixels import channel_axis, channels_first, check_stored_type
 from dualcontrast.errors import DataError
 
@@ -84,11 +85,14 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     DataError
-        When the file is no image of its format, or its header is cut short.
+        When the file is no image of its format, its header is cut short, or promises far more pixels than the
+        file can hold.
     """
     if mrc.is_mrc(path):
         return _read_mrc_header(path)
-    return _named(path, _read_tiff_header, _read_pillow_header, _read_npy_header)
+    header = _named(path, _read_tiff_header, _read_pillow_header, _read_npy_header)
+    check_unpacked(path, math.prod(header.shape) * np.dtype(header.stored_type).itemsize, path.stat().st_size)
+    return header
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -181,7 +185,7 @@ def _tiff_alpha(shape: tuple[int, ...], page: tifffile.TiffPage) -> bool:
 
 
 def _read_tiff_header(path: Path) -> Header:
-    with tifffile.TiffFile(path) as tiff:
+    with _open_tiff(path) as tiff:
         page, series = tiff.pages.first, tiff.series[0]
         if _needs_pillow(page):
             return _read_pillow_header(path)
@@ -192,7 +196,7 @@ def _read_tiff_header(path: Path) -> Header:
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    with tifffile.TiffFile(path) as tiff:
+    with _open_tiff(path) as tiff:
         page = tiff.pages.first
         if _needs_pillow(page):
             return _read_pillow(path)
@@ -202,6 +206,11 @@ def _read_tiff(path: Path) -> np.ndarray:
             _refuse_transparency(pixels[..., -1], float(opaque), path)
             pixels = pixels[..., 0] if pixels.shape[-1] == 2 else pixels[..., :3]
     return channels_first(pixels[None], str(path))[0]
+
+
+def _open_tiff(path: Path) -> tifffile.TiffFile:
+    # A description can name other files, which nobody has asked for.
+    return tifffile.TiffFile(path, _multifile=False)
 
 
 def _needs_pillow(page: tifffile.TiffPage) -> bool:

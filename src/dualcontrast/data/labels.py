@@ -16,6 +16,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from dualcontrast.data.limits import check_file
 from dualcontrast.errors import DataError
 
 Role = Literal["content", "transformation", "metadata"]
@@ -201,6 +202,7 @@ def read_label_csv(path: str | Path) -> LabelTable:
         When the file is missing, is no such table, or has repeated or empty ids, empty cells in a column
         that is scored, or rows of another length.
     """
+    check_file(path)
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle, strict=True)

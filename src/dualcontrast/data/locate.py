@@ -8,6 +8,8 @@ from dualcontrast.errors import DataError
 
 # Names that are tried to find out what a `datadir` stands for; the first may happen to be missing.
 TRIED = 100
+# Of a position in a stack; RELION writes six, and some programs more.
+_MOST_DIGITS = 18
 
 
 class FileFinder:
@@ -49,7 +51,7 @@ class FileFinder:
         for name in heapq.nsmallest(TRIED, names):
             parts = parts_of(name)
             for dropped in range(len(parts)):
-                if self.datadir.joinpath(*parts[dropped:]).is_file():
+                if _is_file(self.datadir.joinpath(*parts[dropped:])):
                     self.dropped = dropped
                     return
 
@@ -65,7 +67,7 @@ class FileFinder:
 
     def find(self, name: str) -> Path | None:
         """Find a file; None where there is none."""
-        return next((path for path in self.candidates(name) if path.is_file()), None)
+        return next((path for path in self.candidates(name) if _is_file(path)), None)
 
     def explain(self, name: str) -> str:
         """Say where a missing file was looked for, and what to do."""
@@ -76,6 +78,14 @@ class FileFinder:
         return f"looked in {self.folders[0]} and the folders above; give --datadir, the folder they are in"
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that is too long for any file, for example.
+        return False
+
+
 def parts_of(name: str) -> tuple[str, ...]:
     """Folders and file of a name, without the root of an absolute one and without `.`."""
     return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
@@ -84,4 +94,5 @@ def parts_of(name: str) -> tuple[str, ...]:
 def split_name(name: str) -> tuple[int | None, str]:
     """Split RELION's `000012@stack.mrcs` into the position in the stack, from 0, and the file."""
     number, at, file = name.partition("@")
-    return (int(number) - 1, file) if at and number.isdecimal() else (None, name)
+    counts = at and number.isdecimal() and len(number) <= _MOST_DIGITS
+    return (int(number) - 1, file) if counts else (None, name)

@@ -18,6 +18,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, spacegroup_is_volume_stack
 
 from dualcontrast.data.arrays import ArraySource
+from dualcontrast.data.limits import check_file, check_unpacked
 from dualcontrast.errors import DataError
 
 SUFFIXES = (".mrc", ".mrcs", ".rec", ".map")
@@ -110,18 +111,20 @@ def read_mrc_header(path: str | Path) -> MrcHeader:
     Raises
     ------
     DataError
-        When the file is missing, truncated, no MRC file, longer or shorter than its header says, of complex
-        or packed 4-bit values, or has axes that are no permutation of x, y and z.
+        When the file is missing, truncated, no MRC file, longer or shorter than its header says, packed and
+        far shorter, of complex or packed 4-bit values, or has axes that are no permutation of x, y and z.
     """
     path = Path(path)
-    packed = path.suffix.lower() in PACKED
+    check_file(path)
     try:
         with _open(path) as handle:
             header = _parse(handle.read(_HEADER_BYTES), path)
-        found = None if packed else path.stat().st_size
+        found = path.stat().st_size
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
-    if found is not None and found != header.size:
+    if path.suffix.lower() in PACKED:
+        check_unpacked(path, header.size, found)
+    elif found != header.size:
         raise _wrong_size(header, found)
     return header
 

@@ -11,6 +11,7 @@ from dualcontrast.data.folder import FolderSource
 from dualcontrast.data.idx import has_idx_magic, is_idx, open_idx
 from dualcontrast.data.image_files import SUFFIXES
 from dualcontrast.data.labels import align, read_label_csv
+from dualcontrast.data.limits import check_file
 from dualcontrast.data.mrc import is_mrc, open_mrc
 from dualcontrast.data.pack import PackSource, is_pack
 from dualcontrast.data.published import PUBLISHED
@@ -129,6 +130,7 @@ def _open_path(path: Path) -> ImageSource:
         if is_zarr(path):
             return open_zarr(path)
         return open_starmen(path) if find_published(path) is not None else open_bop(path)
+    check_file(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return open_npy(path)

@@ -24,6 +24,8 @@ EXTRACT_3D = (
     "extract 3-D subtomograms (RELION 5, job 'Extract subtomos': set 'Write output as 2D stacks?' to No)"
 )
 
+# Å are this over that, as RELION 3.0 has it.
+_OLD_SIZES = ("rlnDetectorPixelSize", "rlnMagnification")
 # Names that look like numbers ("01", "7") must stay as they are.
 _NAME_COLUMN = re.compile(r"^_(\w*(?:Name|File|Image|VisibleFrames))\b", re.MULTILINE)
 _BLOCK = re.compile(r"^data_\S*[ \t]*$", re.MULTILINE)
@@ -92,7 +94,7 @@ def read_particle_table(path: str | Path) -> ParticleTable:
         np.flatnonzero(names == "").tolist(), "the image has no name; remove the row"
     )
     sizes, boxes, groups = _from_optics(blocks.get("optics"), particles, path, problems)
-    sizes = np.where(np.isnan(sizes), _from_rows(particles), sizes)
+    sizes = np.where(np.isnan(sizes), _from_rows(particles, path), sizes)
     for row in np.flatnonzero(np.isinf(sizes) | (sizes <= 0)):
         problems.setdefault(int(row), f"a voxel size of {sizes[row]:g} Å; correct it in the STAR file")
     columns = {str(name): _values(particles[name]) for name in particles.columns if name != IMAGE_NAME}
@@ -164,6 +166,9 @@ def _particles_of(blocks: dict[str, pd.DataFrame], path: Path) -> pd.DataFrame:
 
 
 def _check_names(names: np.ndarray, path: Path) -> None:
+    # starfile turns ' into ", so that names with either would be others than those of the file.
+    for row in np.flatnonzero(np.char.find(names, '"') >= 0):
+        raise DataError(f"{path}: row {row + 1} has a quote within the name {names[row]}; rename that file")
     unique, first, counts = np.unique(names, return_index=True, return_counts=True)
     for name, row in zip(unique[counts > 1], first[counts > 1], strict=True):
         if name:
@@ -197,25 +202,36 @@ def _from_optics(
 
     def of_group(*columns: str) -> np.ndarray:
         column = next((name for name in columns if name in optics.columns), None)
-        return unknown if column is None else np.append(_numbers(optics[column]), np.nan)[rows]
+        return unknown if column is None else np.append(_lengths(optics, column, path), np.nan)[rows]
 
     names = _texts(optics[OPTICS_NAME] if OPTICS_NAME in optics.columns else optics[OPTICS_GROUP])
     counts = {name: int((rows == row).sum()) for row, name in enumerate(names.tolist())}
     return of_group("rlnImagePixelSize", "rlnPixelSize"), of_group("rlnImageSize"), counts
 
 
-def _from_rows(particles: pd.DataFrame) -> np.ndarray:
+def _from_rows(particles: pd.DataFrame, path: Path) -> np.ndarray:
     """Voxel sizes in Å of the columns that RELION 3.0 and Warp use; NaN where there are none."""
     if "rlnPixelSize" in particles.columns:
-        return _numbers(particles["rlnPixelSize"])
-    if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.columns):
+        return _lengths(particles, "rlnPixelSize", path)
+    if set(_OLD_SIZES) <= set(particles.columns):
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _numbers(particles["rlnDetectorPixelSize"]) * 1e4 / _numbers(particles["rlnMagnification"])
+            pixel, magnification = (_lengths(particles, name, path) for name in _OLD_SIZES)
+            return pixel * 1e4 / magnification
     return np.full(len(particles), np.nan)
 
 
 def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+
+
+def _lengths(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
+    """Read a column of numbers; text in it is not taken for a length that is unknown."""
+    values = _numbers(table[name])
+    for row in np.flatnonzero(np.isnan(values)):
+        found = table[name].iloc[row]
+        if isinstance(found, str) and found.lower() not in ("", "nan", "none", "<na>"):
+            raise DataError(f"{path}: _{name} is '{found}', which is no number; correct it")
+    return values
 
 
 def _texts(column: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dualcontrast.data.labels import check_unique
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, SettingError
 
@@ -25,13 +26,15 @@ class Split:
     Raises
     ------
     DataError
-        When a particle is in both.
+        When a particle is in both, or twice in one.
     """
 
     train: np.ndarray
     test: np.ndarray
 
     def __post_init__(self) -> None:
+        for part in (self.train, self.test):
+            check_unique(part, "split")
         both = set(self.train.tolist()) & set(self.test.tolist())
         if both:
             raise DataError(f"split: '{min(both)}' is in both train and test; keep it in one of them")
@@ -49,6 +52,8 @@ class Split:
         DataError
             When `train` or `test` is missing or is not a list of ids.
         """
+        if not isinstance(recorded, Mapping):
+            raise DataError("split: is no record of ids; restore the file or train again")
         parts = {}
         for part in ("train", "test"):
             ids = recorded.get(part)

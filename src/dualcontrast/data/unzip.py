@@ -61,6 +61,8 @@ def unzip(archive: Path, folder: Path, place: Callable[[PurePosixPath], PurePosi
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(info) as source, target.open("wb") as output:
                     shutil.copyfileobj(source, output, 1 << 20)
+                if target.stat().st_size != info.file_size:
+                    raise zipfile.BadZipFile(f"{name} is not as long as the archive says")
         # mkdtemp makes private folders; a cache may be shared.
         made.chmod(0o755)
         made.replace(folder)

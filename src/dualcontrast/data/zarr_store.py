@@ -1,5 +1,8 @@
 """Zarr stores: one chunked array of images, alone or in a group (formats 2 and 3)."""
 
+import contextlib
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +10,13 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dualcontrast.data.limits import LARGE, MOST_PACKED, check_count, check_unpacked
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.stored import StoredSource, checked_voxel_size
 from dualcontrast.errors import DataError
 
 NAMES = ("images", "volumes")
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 
 
@@ -31,7 +36,8 @@ def open_zarr(path: str | Path) -> ImageSource:
     Raises
     ------
     DataError
-        When the store is damaged, holds no such array, or its chunks are packed by a codec that runs code.
+        When the store is damaged, holds no such array or less than its shape needs, or its chunks
+        are packed by a codec that runs code.
     """
     try:
         node = zarr.open(str(path), mode="r")
@@ -47,6 +53,7 @@ def open_zarr(path: str | Path) -> ImageSource:
     if any("pickle" in text for text in _strings(metadata)):
         raise DataError(f"{path}: packed by the codec `pickle`, which runs code; store plain numbers")
 
+    check_stored(path, array)
     size = checked_voxel_size({**attributes, **array.attrs}.get("voxel_size"), str(path))
     dtype = np.dtype(array.dtype)
     return StoredSource(
@@ -57,6 +64,35 @@ def open_zarr(path: str | Path) -> ImageSource:
         voxel_size=size,
         block_size=array.chunks[0],
     )
+
+
+def check_stored(path: str | Path, array: Any) -> None:
+    """Refuse an array that promises more than its store can hold, before anything is made for it.
+
+    Raises
+    ------
+    DataError
+        When it has more rows than the store has bytes beside its metadata, or chunks or rows that unpack to
+        far more than the store holds.
+    """
+    if not array.shape or 0 in array.shape:
+        return
+    if 0 in array.chunks:
+        raise DataError(f"{path}: has chunks without length; write it again")
+    row = math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
+    largest = max(row, math.prod(array.chunks) * np.dtype(array.dtype).itemsize)
+    enough = max(array.shape[0], largest // MOST_PACKED + 1 if largest > LARGE else 0)
+    stored = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            if name not in _METADATA:
+                # A link that leads nowhere is found out by whoever reads the chunk.
+                with contextlib.suppress(OSError):
+                    stored += Path(folder, name).stat().st_size
+        if stored >= enough:
+            return
+    check_count(path, array.shape[0], stored)
+    check_unpacked(path, largest, stored)
 
 
 def read_rows(array: Any, rows: np.ndarray, path: str | Path) -> np.ndarray:

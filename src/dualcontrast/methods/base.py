@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CodeSize = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -97,7 +97,7 @@ class Recipe:
     epochs: Annotated[int, Field(ge=1)] = 100
     # A loss over pairs needs two images.
     batch_size: Annotated[int, Field(ge=2)] = 100
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     schedule: Literal["constant", "step", "one_cycle"] = "constant"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
     decay_epochs: Annotated[int, Field(ge=1)] = 50

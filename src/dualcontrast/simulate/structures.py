@@ -1,6 +1,5 @@
 """Atoms of a molecular structure, read with gemmi."""
 
-import gzip
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,10 +7,16 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
+from dualcontrast.data.download import open_plain
+from dualcontrast.data.limits import LARGE, check_file
 from dualcontrast.errors import DataError
 
 STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
+# mmCIF packs about tenfold.
+_MOST_PACKED = 50
+# In Å; the largest structures measure some thousand.
+_FARTHEST = 1e6
 # Atoms that stand for their residue in an elastic network: C-alpha of an amino acid; backbone, sugar and base
 # of a nucleotide, which is about three times as heavy (Yang et al. 2006, Nucleic Acids Research 34:W24).
 _NODE_ATOMS = (("CA", "C"), ("P", "P"), ("C4'", "C"), ("C2", "C"))
@@ -70,19 +75,38 @@ def read_atoms(path: str | Path) -> Atoms:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+        content = _unpacked(path)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read ({reason}); is the file complete?") from None
     try:
         # Read from memory, since gemmi itself takes a gzipped file that is cut short for a whole one.
-        structure = gemmi.read_structure_string(content, format=_format(path))
-    except (RuntimeError, ValueError) as error:
+        kind = _format(path)
+        if kind == gemmi.CoorFormat.Pdb:
+            _check_coordinates(content)
+        atoms = _scattering(gemmi.read_structure_string(content, format=kind))
+    except DataError:
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not a whole PDB or mmCIF file ({reason})") from None
+        raise DataError(
+            f"{path}: not a whole PDB or mmCIF file ({reason[:200]}); fetch or copy it again"
+        ) from None
+    if not len(atoms):
+        raise DataError(
+            f"{path}: no atoms besides hydrogens and waters; give a PDB or mmCIF file of a structure"
+        )
+    # NaN compares as false.
+    near = (np.abs(atoms.positions) < _FARTHEST).all()
+    if not (near and np.isfinite(atoms.occupancies).all()):
+        raise DataError(
+            f"{path}: some atoms have coordinates or occupancies that are not numbers or far out; remove them"
+        )
+    return atoms
 
+
+def _scattering(structure: gemmi.Structure) -> Atoms:
+    """Take the atoms that scatter out of the first model; gemmi decodes their names only when asked."""
     structure.setup_entities()
     positions, elements, occupancies, nodes = [], [], [], []
     for chain in structure[0] if len(structure) else ():
@@ -102,16 +126,33 @@ def read_atoms(path: str | Path) -> Atoms:
                 positions.append(atom.pos.tolist())
                 elements.append(atom.element.name)
                 occupancies.append(atom.occ)
-    if not positions:
-        raise DataError(
-            f"{path}: no atoms besides hydrogens and waters; give a PDB or mmCIF file of a structure"
-        )
-    atoms = Atoms(
+    return Atoms(
         np.array(positions), np.array(elements), np.array(occupancies), np.array(nodes, dtype=np.int64)
     )
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.occupancies).all()):
-        raise DataError(f"{path}: some atoms have coordinates or occupancies that are not numbers")
-    return atoms
+
+
+def _unpacked(path: Path) -> bytes:
+    """Read a file, unpacked where it is gzipped, and no further than a structure can be packed."""
+    check_file(path)
+    most, parts = max(LARGE, _MOST_PACKED * path.stat().st_size), []
+    with path.open("rb") as stored, open_plain(stored) as plain:
+        while part := plain.read(1 << 20):
+            parts.append(part)
+            most -= len(part)
+            if most < 0:
+                raise DataError(f"{path}: unpacks to more than any structure holds; fetch or copy it again")
+    return b"".join(parts)
+
+
+def _check_coordinates(content: bytes) -> None:
+    """Raise `ValueError` for coordinates in a PDB file that are no numbers, which gemmi takes for 0."""
+    for line in content.splitlines():
+        if line.startswith((b"ATOM  ", b"HETATM")):
+            for column in (30, 38, 46):
+                float(line[column : column + 8].decode("ascii", "replace") or "nothing")
+        elif line.startswith(b"ENDMDL"):
+            # Further models are not looked at.
+            return
 
 
 def structure_suffix(path: Path) -> str:

@@ -11,6 +11,7 @@ from dualcontrast.errors import SettingError
 from dualcontrast.settings import from_plain, merge, nest, to_plain
 from dualcontrast.simulate.ctf import Ctf
 from dualcontrast.simulate.tilt_series import TiltScheme
+from dualcontrast.yaml_files import read_yaml
 
 
 def _ordered(tilts: tuple[float, float]) -> tuple[float, float]:
@@ -137,11 +138,9 @@ def read_spec(path: str | Path, changes: dict[str, Any] | None = None) -> Subtom
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
+        values = read_yaml(path)
+    except ValueError as error:
+        raise SettingError(f"{path}: cannot be read as YAML ({error}); mend that file") from None
     if values is None:
         values = {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

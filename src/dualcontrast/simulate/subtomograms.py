@@ -270,7 +270,8 @@ def _defoci(spec: SubtomogramSpec, seed: int) -> np.ndarray:
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.+-]", "_", name)
+    # `..` would be the folder above.
+    return re.sub(r"^\.|[^\w.+-]", "_", name)
 
 
 def _absolute(identities: dict[str, list[str]], folder: Path) -> dict[str, list[str]]:

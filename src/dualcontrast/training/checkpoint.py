@@ -1,6 +1,9 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped."""
 
-from pathlib import Path
+import pickletools
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -9,6 +12,8 @@ from dualcontrast.errors import RunError
 from dualcontrast.files import atomic_path
 
 FORMAT = 1
+# What states of methods and optimisers are made of.
+_NAMES = re.compile(r"collections OrderedDict|torch \w+Storage|torch._utils _rebuild_(tensor_v2|parameter)")
 
 
 def save_checkpoint(path: Path, identity: dict[str, Any], step: int, states: dict[str, Any]) -> None:
@@ -36,6 +41,23 @@ def save_checkpoint(path: Path, identity: dict[str, Any], step: int, states: dic
             raise cause if isinstance(cause, OSError) else OSError(str(error).splitlines()[0]) from error
 
 
+def _check_archive(path: Path) -> None:
+    """Raise `ValueError` for what no checkpoint is: packed, of an old PyTorch, or with calls besides tensors.
+
+    `weights_only` keeps code from running, but lets a pickle ask for any amount of memory.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
+                raise ValueError(f"'{member.filename}' is packed")
+            if PurePosixPath(member.filename).name == "data.pkl":
+                for opcode, argument, _ in pickletools.genops(archive.read(member)):
+                    if opcode.name == "STACK_GLOBAL" or (
+                        opcode.name == "GLOBAL" and not _NAMES.fullmatch(str(argument))
+                    ):
+                        raise ValueError(f"names {argument!r}, of which no state is made")
+
+
 def load_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Read a checkpoint.
 
@@ -49,11 +71,18 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[int, dict[str
     Raises
     ------
     RunError
-        When the file is damaged, or belongs to a run with other settings.
+        When the file is damaged, holds anything but states, or belongs to a run with other settings.
     """
     try:
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         stored, step, states = content["identity"], content["step"], content["states"]
+        if content["format"] != FORMAT:
+            raise ValueError(f"of format {content['format']!r}, but this version reads {FORMAT}")
+        if not isinstance(stored, dict) or not isinstance(states, dict):
+            raise ValueError("holds no state of a training")
+        if not isinstance(step, int) or step < 0:
+            raise ValueError(f"step is {step!r}")
     except FileNotFoundError:
         raise RunError(f"{path}: no such checkpoint; train without --resume") from None
     except Exception as error:

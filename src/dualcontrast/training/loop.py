@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dualcontrast import ranks
 from dualcontrast.errors import RunError
+from dualcontrast.losses import at_least_float32
 from dualcontrast.methods.base import Method, Recipe
 from dualcontrast.random_streams import torch_stream
 from dualcontrast.training.batches import Batches
@@ -118,10 +119,17 @@ def train(
     images_seen, steps_seen = 0, 0
     if checkpointing and checkpointing.resume and checkpointing.path.exists():
         start, states = load_checkpoint(checkpointing.path, checkpointing.identity)
-        method.load_state_dict(states["method"])
-        for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
-        sums, steps_seen = states["sums"], states["steps_seen"]
+        try:
+            method.load_state_dict(states["method"])
+            for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
+            sums, steps_seen = dict(states["sums"]), int(states["steps_seen"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(
+                f"{checkpointing.path}: does not fit the networks of this run ({reason}); "
+                "train again with --overwrite"
+            ) from None
     if checkpointing and checkpointing.resume and ranks.first():
         checkpointing.on_resume(start)
     model, *optimisers = fabric.setup(method, *optimisers)
@@ -145,7 +153,10 @@ def train(
             generator = torch_stream(seed, "step", step, device=fabric.device)
             weights = method.weights(step / total)
             for phase, optimiser in zip(phases, optimisers, strict=True):
-                terms = model.losses(batch, generator, phase.name, step / total)
+                # Fabric itself enters mixed precision for a `forward` only, where nothing wraps the module.
+                with fabric.autocast():
+                    terms = model.losses(batch, generator, phase.name, step / total)
+                terms = {name: at_least_float32(value) for name, value in terms.items()}
                 loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
                 for group in optimiser.param_groups:
                     group["lr"] = phase.learning_rate_scale * learning_rate(recipe, step, batches.per_epoch)

@@ -1,0 +1,135 @@
+"""Do precision, threads and batches change results? Small trainings on scikit-learn's digits, on the CPU.
+
+Run `python trust/numerics.py`; some minutes on one core. It prints three tables, and ends with exit code 1
+where mixed precision moves a score by more than seeds do, or codes differ beyond the stated tolerances.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+import torch
+
+from dualcontrast.codes import Codes
+from dualcontrast.data.open import open_source
+from dualcontrast.data.split import make_split
+from dualcontrast.data.subset import SubsetSource
+from dualcontrast.evaluation.d_score import d_score
+from dualcontrast.model import Model
+
+# Of the standard deviation of a code's dimension. Sums in another order differ in the last of 24 bits, some
+# thousand times over on the way through the networks.
+TOLERANCE = 1e-3
+PRECISIONS = ("32-true", "bf16-mixed")
+SCORES = ("digit from c", "digit from z")
+
+
+def trained(precision: str, seed: int, epochs: int) -> tuple[Model, dict[str, float]]:
+    """Train a model, and score its codes on held-out images."""
+    source = open_source("digits")
+    split = make_split(source, seed=0)
+    model = Model(
+        "dualcontrast",
+        seed=seed,
+        device="cpu",
+        precision=precision,
+        progress=False,
+        epochs=epochs,
+        batch_size=64,
+        learning_rate=1e-3,
+    ).fit(SubsetSource(source, split.train))
+    codes = model.encode(source)
+    scores = d_score(codes, source.labels, split.train, split.test, 0)["content"]
+    return model, dict(zip(SCORES, (scores["from_content"], scores["from_transformation"]), strict=True))
+
+
+def deviation(one: Codes, other: Codes) -> float:
+    """Return the largest difference of two sets of codes, in standard deviations of the dimension."""
+    found = []
+    for name in ("content", "transformation"):
+        a, b = (getattr(codes, name).astype(np.float64) for codes in (one, other))
+        found.append(np.abs(a - b).max(axis=0) / np.maximum(a.std(axis=0), 1e-6 * np.abs(a).max()))
+    return float(np.concatenate(found).max())
+
+
+def precision_table(seeds: int, epochs: int) -> tuple[str, bool, Model]:
+    """Train in both precisions; True where no score differs by more than seeds make it differ."""
+    found: dict[str, list[dict[str, float]]] = {precision: [] for precision in PRECISIONS}
+    model = None
+    for precision in PRECISIONS:
+        for seed in range(seeds):
+            trained_model, scores = trained(precision, seed, epochs)
+            found[precision].append(scores)
+            model = model or trained_model
+            print(f"{precision}, seed {seed}: {scores}", file=sys.stderr, flush=True)
+    assert model is not None
+    lines = ["| score | 32-true | bf16-mixed | difference | noise of seeds |", "|---|---:|---:|---:|---:|"]
+    fine = True
+    for score in SCORES:
+        plain, mixed = (np.array([one[score] for one in found[precision]]) for precision in PRECISIONS)
+        difference = mixed.mean() - plain.mean()
+        # Two standard errors of a difference of means; never less than one image in a hundred.
+        noise = max(0.01, 2 * np.sqrt((plain.var(ddof=1) + mixed.var(ddof=1)) / seeds))
+        fine &= bool(abs(difference) <= noise)
+        shown = [f"{values.mean():.3f} ± {values.std(ddof=1):.3f}" for values in (plain, mixed)]
+        lines.append(f"| {score} | {shown[0]} | {shown[1]} | {difference:+.3f} | {noise:.3f} |")
+    return "\n".join(lines), fine, model
+
+
+def codes_table(model: Model) -> tuple[str, bool]:
+    """Encode with other numbers of threads and in other batches; True where codes agree to `TOLERANCE`."""
+    source = open_source("digits")
+    rows = np.arange(300)
+    before = torch.get_num_threads()
+
+    def encoded(size: int, threads: int = 1) -> Codes:
+        torch.set_num_threads(threads)
+        batches = [rows[first : first + size] for first in range(0, len(rows), size)]
+        return Codes.joined(list(model.encode_batches(source, batches)))
+
+    try:
+        expected = encoded(len(rows))
+        found = {f"batches of {size}": encoded(size) for size in (1, 7, 64)}
+        found["2 threads"] = encoded(len(rows), threads=2)
+        found["the same again"] = encoded(len(rows))
+    finally:
+        torch.set_num_threads(before)
+    lines = ["| 300 images at once, 1 thread, against | largest difference, deviations |", "|---|---:|"]
+    deviations = {name: deviation(expected, codes) for name, codes in found.items()}
+    lines += [f"| {name} | {value:.1e} |" for name, value in deviations.items()]
+    return "\n".join(lines), max(deviations.values()) <= TOLERANCE and deviations["the same again"] == 0
+
+
+def threads_table(epochs: int) -> tuple[str, bool]:
+    """Train with one and with two threads; True where the scores agree to one image in fifty."""
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found[threads] = trained("32-true", 0, epochs)[1]
+    finally:
+        torch.set_num_threads(before)
+    lines = ["| score, seed 0 | 1 thread | 2 threads |", "|---|---:|---:|"]
+    lines += [f"| {score} | {found[1][score]:.3f} | {found[2][score]:.3f} |" for score in SCORES]
+    return "\n".join(lines), all(abs(found[1][score] - found[2][score]) <= 0.02 for score in SCORES)
+
+
+def main() -> int:
+    """Print the tables, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=6)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    by_precision, precision_fine, model = precision_table(asked.seeds, asked.epochs)
+    print(by_precision)
+    by_batch, codes_fine = codes_table(model)
+    print(by_batch)
+    by_threads, threads_fine = threads_table(asked.epochs)
+    print(by_threads)
+    return 0 if precision_fine and codes_fine and threads_fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
