@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def take_all(page: Page, address: str, run: RunFolder, output: Path) -> None:
-    """Write the four pictures."""
+    """Write the pictures."""
     first, second = run.split.test[:2]
     open_page(page, address)
     box = page.locator("section.map").first.bounding_box()
@@ -58,7 +58,10 @@ def take_all(page: Page, address: str, run: RunFolder, output: Path) -> None:
     page.locator(".find-particle input").fill(str(first))
     page.locator(".find-particle input").press("Enter")
     take(page, output / "explorer-maps.webp")
-    page.keyboard.press("Escape")
+    page.locator(".side-tabs .bk-tab", has_text="Selections").click()
+    take(page, output / "explorer-selections.webp")
+    page.locator(".do-clear button").click()
+    page.wait_for_timeout(1000)
     base = address.split("?")[0]
     open_page(page, f"{base}?tab=mix&a={first}&b={second}&colour=rlnTomoName")
     take(page, output / "explorer-mix.webp")

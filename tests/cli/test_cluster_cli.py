@@ -334,7 +334,7 @@ def test_a_star_file_that_lost_a_particle(run, clusters, capsys):
     kept = star.read_text()
     try:
         star.write_text(kept.replace("sub/007.mrc", "sub/x.mrc"))
-        with pytest.raises(DataError, match=r"lacks 1 of the particles of the run, first 'sub/007\.mrc'"):
+        with pytest.raises(DataError, match=r"names 'sub/x\.mrc', which is not there"):
             cluster_run(run, "content", 2, name="lost")
     finally:
         star.write_text(kept)

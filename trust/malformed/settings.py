@@ -184,7 +184,7 @@ def record_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         ("evaluation.json", "brackets without end", _nested(100_000)),
         ("metrics.jsonl", "a line that is no JSON", b'{"step": 1, "epoch": 1, "terms": {}}\n{"st\n{}\n'),
         ("metrics.jsonl", "a line that is a number", b"17\n"),
-        ("metrics.jsonl", "brackets without end", _nested(100_000)),
+        ("metrics.jsonl", "brackets without end", _nested(100_000) + b"\n"),
         ("metrics.jsonl", "no text", rng.bytes(100)),
     ]
     for number, (file, name, content) in enumerate(records):

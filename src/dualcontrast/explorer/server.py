@@ -76,8 +76,8 @@ def make_server(
             (r"/files/(.+)", FileHandler, {"run": run}),
         ],
         session_token_expiration=7 * 24 * 3600,
-        check_unused_sessions_milliseconds=30_000,
-        unused_session_lifetime_milliseconds=600_000,
+        check_unused_sessions_milliseconds=10_000,
+        unused_session_lifetime_milliseconds=60_000,
         websocket_max_message_size=256 << 20,
     )
     application = server._tornado

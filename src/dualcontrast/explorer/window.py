@@ -18,7 +18,7 @@ from dualcontrast.explorer.selections_pane import SelectionsPane
 from dualcontrast.explorer.state import ADDRESS, TABS, State
 from dualcontrast.explorer.styles import ASSETS, html, style_sheet
 
-LOOK_EVERY_MS, LOOK_AT_RUN_EVERY = 300, 7
+LOOK_EVERY_MS, LOOK_AT_RUN_EVERY = 400, 5
 TITLES = {
     "particle": "Particle",
     "mix": "Mix",
