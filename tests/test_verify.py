@@ -105,8 +105,8 @@ def test_codes_that_were_tampered_with(run, capsys):
     ("damage", "message"),
     [
         (lambda codes: codes.select(codes.ids[::-1]), "are not the 200 of the split"),
-        (lambda codes: replace(codes, content=codes.content * np.nan), "inf of their spread"),
-        (lambda codes: replace(codes, content=codes.content[:, :1]), "another shape"),
+        (lambda codes: replace(codes, content=codes.content * np.nan), "NaN or infinite values"),
+        (lambda codes: replace(codes, content=codes.content[:, :1]), "of shape (200, 3)"),
     ],
 )
 def test_codes_of_other_kinds(run, damage, message):
