@@ -19,13 +19,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from browser import PATIENCE_MS, browser, lasso, open_explorer_page
+from playwright.sync_api import Page
 
 from dualcontrast import Codes, RunFolder
 from dualcontrast.run_folder import CODES, SPLIT
 
-BROWSER = ("--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-IDLE = "() => window.Bokeh?.documents?.length && Bokeh.documents[0].is_idle"
 HIGHLIGHTED = """() => [...Bokeh.documents[0].all_models].some(
   (model) => model.type === "Selection" && model.indices.length > 0) && Bokeh.documents[0].is_idle"""
 
@@ -37,7 +36,6 @@ def main() -> None:
     )
     parser.add_argument("--particles", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--browser", default="/usr/bin/chromium")
     asked = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(
@@ -53,7 +51,7 @@ def main() -> None:
         )
         for count in asked.particles:
             replace_codes(RunFolder.open(run), count)
-            rows = measure(run, asked.browser, asked.repeats)
+            rows = measure(run, asked.repeats)
             cells = [f"{statistics.median(values):.2f}" for values in rows[:3]]
             print(f"| {count:,} | {' | '.join(cells)} | {rows[3][-1]:,.0f} |", flush=True)
 
@@ -72,7 +70,7 @@ def replace_codes(run: RunFolder, count: int) -> None:
     (run.path / SPLIT).write_text(json.dumps(split), encoding="utf-8")
 
 
-def measure(run: Path, browser: str, repeats: int) -> tuple[list[float], ...]:
+def measure(run: Path, repeats: int) -> tuple[list[float], ...]:
     """Return the times to the first view, the highlight and the count, and the memory (MB) after each."""
     command = [sys.executable, "-m", "dualcontrast", "explore", str(run), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -80,8 +78,7 @@ def measure(run: Path, browser: str, repeats: int) -> tuple[list[float], ...]:
     address = server.stdout.readline().split()[1]
     found: tuple[list[float], ...] = ([], [], [], [])
     try:
-        with sync_playwright() as driver:
-            chromium = driver.chromium.launch(executable_path=browser, args=list(BROWSER))
+        with browser() as chromium:
             # The first window reads the codes; what a user waits for afterwards is a window like the others.
             for repeat in range(repeats + 1):
                 page = chromium.new_page(viewport={"width": 1280, "height": 720})
@@ -94,7 +91,6 @@ def measure(run: Path, browser: str, repeats: int) -> tuple[list[float], ...]:
                     continue
                 for values, value in zip(found, (*times, memory_of(server.pid)), strict=True):
                     values.append(value)
-            chromium.close()
     finally:
         server.terminate()
         server.wait()
@@ -104,24 +100,15 @@ def measure(run: Path, browser: str, repeats: int) -> tuple[list[float], ...]:
 def look_and_select(page: Page, address: str) -> tuple[float, float, float]:
     """Open the page, and draw a box over half of the content map."""
     start = time.perf_counter()
-    page.goto(address)
-    page.wait_for_selector(".bk-Figure", timeout=300_000)
-    page.wait_for_function(IDLE, timeout=300_000)
+    open_explorer_page(page, address)
     first = time.perf_counter() - start
     page.wait_for_timeout(1500)
-    box = page.locator("section.map").first.bounding_box()
-    assert box is not None
-    corners = [(0.2, 0.3), (0.6, 0.3), (0.6, 0.8), (0.2, 0.8)]
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in (*places[1:], places[0]):
-        page.mouse.move(*place, steps=4)
+    lasso(page, [(0.2, 0.3), (0.6, 0.3), (0.6, 0.8), (0.2, 0.8)])
     start = time.perf_counter()
     page.mouse.up()
-    page.wait_for_function(HIGHLIGHTED, timeout=300_000, polling=20)
+    page.wait_for_function(HIGHLIGHTED, timeout=PATIENCE_MS, polling=20)
     highlighted = time.perf_counter() - start
-    page.get_by_text("particles selected").first.wait_for(timeout=300_000)
+    page.get_by_text("particles selected").first.wait_for(timeout=PATIENCE_MS)
     return first, highlighted, time.perf_counter() - start
 
 

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from browser import browser, lasso, open_explorer_page
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from dualcontrast import RunFolder
 
-BROWSER = ("--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 QUALITY = 82
 
 
@@ -25,18 +25,15 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
-    parser.add_argument("--browser", default="/usr/bin/chromium")
     asked = parser.parse_args()
     command = [sys.executable, "-m", "dualcontrast", "explore", str(asked.run), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     address = server.stdout.readline().split()[1]
     try:
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=asked.browser, args=list(BROWSER))
-            page = browser.new_page(viewport={"width": 1280, "height": 720})
+        with browser() as chromium:
+            page = chromium.new_page(viewport={"width": 1280, "height": 720})
             take_all(page, address, RunFolder.open(asked.run), asked.output)
-            browser.close()
     finally:
         server.terminate()
         server.communicate()
@@ -45,15 +42,8 @@ def main() -> None:
 def take_all(page: Page, address: str, run: RunFolder, output: Path) -> None:
     """Write the pictures."""
     first, second = run.split.test[:2]
-    open_page(page, address)
-    box = page.locator("section.map").first.bounding_box()
-    assert box is not None
-    corners = [(0.12, 0.3), (0.45, 0.25), (0.45, 0.8), (0.2, 0.85), (0.12, 0.3)]
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=8)
+    open_explorer_page(page, address)
+    lasso(page, [(0.12, 0.3), (0.45, 0.25), (0.45, 0.8), (0.2, 0.85)])
     page.mouse.up()
     page.locator(".find-particle input").fill(str(first))
     page.locator(".find-particle input").press("Enter")
@@ -63,27 +53,18 @@ def take_all(page: Page, address: str, run: RunFolder, output: Path) -> None:
     page.locator(".do-clear button").click()
     page.wait_for_timeout(1000)
     base = address.split("?")[0]
-    open_page(page, f"{base}?tab=mix&a={first}&b={second}&colour=rlnTomoName")
+    open_explorer_page(page, f"{base}?tab=mix&a={first}&b={second}&colour=rlnTomoName")
     take(page, output / "explorer-mix.webp")
-    open_page(page, f"{base}?tab=classes")
+    open_explorer_page(page, f"{base}?tab=classes")
     take(page, output / "explorer-classes.webp")
-    open_page(page, f"{base}?tab=health&dark=true&particle={first}")
+    open_explorer_page(page, f"{base}?tab=health&dark=true&particle={first}")
     take(page, output / "explorer-health.webp")
-
-
-def open_page(page: Page, address: str) -> None:
-    """Go to an address, and wait until the page rests."""
-    page.goto(address)
-    page.locator(".bk-Figure").first.wait_for(timeout=120_000)
-    page.wait_for_function(
-        "() => window.Bokeh?.documents?.length && Bokeh.documents[0].is_idle", timeout=120_000
-    )
-    page.wait_for_timeout(2000)
 
 
 def take(page: Page, path: Path) -> None:
     """Write what is seen as WebP."""
-    page.wait_for_timeout(3000)
+    # Pictures come after the page rests.
+    page.wait_for_timeout(4000)
     Image.open(io.BytesIO(page.screenshot())).save(path, quality=QUALITY, method=6)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 

@@ -8,11 +8,11 @@ Needs playwright (`pip install -e '.[test]'`) and Chromium or Chrome on the PATH
 
 import argparse
 import io
-import shutil
 from pathlib import Path
 
+from browser import browser
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 WIDTH, SHOWN_WIDTH = 1040, 780
 # Name, first element, and how many pixels of the page from its top.
@@ -25,19 +25,14 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        context = browser.new_context(offline=True, viewport={"width": WIDTH, "height": 900})
+    with browser() as chromium:
+        context = chromium.new_context(offline=True, viewport={"width": WIDTH, "height": 900})
         page = context.new_page()
         page.goto((arguments.run / "report.html").resolve().as_uri())
         for name, element, height in VIEWS:
             path = arguments.output / f"{name}.webp"
             picture(page, element, height).save(path, quality=80, method=6)
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-        browser.close()
 
 
 def picture(page: Page, element: str, height: int) -> Image.Image:

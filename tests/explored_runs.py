@@ -1,6 +1,5 @@
-"""Small trained runs for the explorer, and a server and a browser to look at them with."""
+"""Small trained runs for the explorer, and the server that shows them."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import starfile
 
 from dualcontrast import pipeline
@@ -18,18 +16,6 @@ from star_project import write_mrc
 from toy_images import bars
 
 HOSTILE = '<img src=x onerror="window.hacked=1">'
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SOFTWARE = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--no-first-run",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 BOX, VOXEL, COUNT = 32, 10.0, 36
 
 
@@ -88,14 +74,6 @@ def volume_run(folder: Path) -> Path:
     )
     cluster_run(run, count=3, progress=False, device="cpu")
     return path
-
-
-def chromium() -> str:
-    """Find the browser, or skip."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium here: install Debian's package `chromium` to run the tests of the explorer")
-    return found
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from blobs import make_run
 from dualcontrast.class_edits import merge_classes, rename_class, write_edited
 from dualcontrast.clusters import Clusters, cluster_run, clusterings_of, delete_clusters, in_order
 from dualcontrast.errors import SettingError
+from dualcontrast.figures.class_section import class_section
 
 
 @pytest.fixture
@@ -71,6 +72,11 @@ def test_edits_are_a_clustering_of_their_own(run, clusters):
     assert Clusters.load(run, "content").class_names == ["1", "2", "3"]
     # A second edit of the original does not write over the first.
     assert write_edited(run, rename_class(clusters, "1", "z"), run.source).name == "content-edited-2"
+    # The report shows them under their names, and says that they were edited.
+    section = class_section(run, loaded, only=False, generative=True)
+    assert [row.name for row in section.rows] == ["3", "3.1", "3.2", "a", "a.1", "a.2", "b", "b.1", "b.2"]
+    assert section.rows[3].particles == len(clusters.members("1"))
+    assert "Classes of 'content' were then merged or renamed by hand" in section.how
     delete_clusters(run, "content-edited")
     assert clusterings_of(run) == ["content", "content-edited-2"]
     assert not (run.path / "clusters/content-edited").exists()

@@ -29,9 +29,6 @@ from dualcontrast.verify import verify_run
 from kill_jobs import Job, check_no_leftovers, make_jobs
 from killing import finish, start
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from toy_images import bars
-
 DISKS = 12
 # Some look at the free space before they begin.
 FULL = ("could not be written (No space left on device)", "are free; ask for fewer copies")
@@ -50,11 +47,7 @@ def main() -> None:
         if not may_mount(folder):
             print("not tried: mounting a file system is not allowed here")
             return
-        images, more, many = (folder / f"{name}.npz" for name in ("images", "more", "many"))
-        for path, count in ((images, 160), (more, 400), (many, 3_000)):
-            pixels, number, angle = bars(count, (16, 16))
-            np.savez(path, images=pixels, labels=number, **{"transformation:angle": angle})
-        jobs = make_jobs(folder, images, more, many)
+        _, jobs = make_jobs(folder)
         print("| verb | bytes it writes | full disks | went through | read-only | failures |")
         print("|---|---|---|---|---|---|", flush=True)
         for verb in arguments.verbs.split(","):

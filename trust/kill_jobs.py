@@ -6,6 +6,7 @@ import http.server
 import json
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,9 @@ from dualcontrast.simulate.subtomogram_spec import SubtomogramSpec
 from dualcontrast.training import loop
 from dualcontrast.training.checkpoint import load_checkpoint
 from killing import mark
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from toy_images import bars
 
 TRAINING = {"epochs": 6, "batch_size": 16, "content_dim": 4, "transformation_dim": 3}
 
@@ -412,8 +416,20 @@ class Table1(Job):
         check_no_leftovers(output)
 
 
-def make_jobs(folder: Path, images: Path, more: Path, many: Path) -> dict[str, Callable[[], Job]]:
-    """Name the jobs; each is made when its turn comes, as making it marks functions of the package."""
+def make_jobs(folder: Path) -> tuple[Path, dict[str, Callable[[], Job]]]:
+    """Write the images to work on into a folder, and name the jobs.
+
+    Returns
+    -------
+    images : Path
+        Those that are trained on.
+    jobs : dict of str to callable
+        Each job is made when its turn comes, as making it marks functions of the package.
+    """
+    images, more, many = (folder / f"{name}.npz" for name in ("images", "more", "many"))
+    for path, count in ((images, 160), (more, 400), (many, 3_000)):
+        pixels, number, angle = bars(count, (16, 16))
+        np.savez(path, images=pixels, labels=number, **{"transformation:angle": angle})
 
     def encode() -> Job:
         run = folder / "model"
@@ -421,7 +437,7 @@ def make_jobs(folder: Path, images: Path, more: Path, many: Path) -> dict[str, C
         pipeline.train(images, run, changes=changes, device="cpu", evaluate=False, progress=False)
         return Encode(many, run)
 
-    return {
+    return images, {
         "train": lambda: Train(images),
         "train-simclr": lambda: TrainSimCLR(images),
         "encode": encode,

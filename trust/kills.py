@@ -28,9 +28,6 @@ import numpy as np
 from kill_jobs import Job, assert_same_run, check_run, make_jobs
 from killing import finish, kill_after, kill_in
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from toy_images import bars
-
 KILLS = {"train": 60, "train-simclr": 140}
 OTHER_KILLS = 25
 # Besides: in phases that are too short to be hit often by chance.
@@ -53,11 +50,7 @@ def main() -> None:
     failures = 0
     with tempfile.TemporaryDirectory(prefix="dualcontrast-kills-") as temporary:
         folder = Path(temporary)
-        images, more, many = (folder / f"{name}.npz" for name in ("images", "more", "many"))
-        for path, count in ((images, 160), (more, 400), (many, 3_000)):
-            pixels, number, angle = bars(count, (16, 16))
-            np.savez(path, images=pixels, labels=number, **{"transformation:angle": angle})
-        jobs = make_jobs(folder, images, more, many)
+        images, jobs = make_jobs(folder)
         print("| verb | kills | it was at | outputs compared | seconds uninterrupted | failures |")
         print("|---|---|---|---|---|---|", flush=True)
         for verb in arguments.verbs.split(","):

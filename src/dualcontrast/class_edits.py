@@ -39,13 +39,9 @@ def merge_classes(clusters: Clusters, names: Sequence[str], into: str, codes: np
     SettingError
         For fewer than two classes, a class that is not there, or a name that is taken or cannot be used.
     """
-    known = clusters.class_names
-    wrong = [name for name in names if name not in known]
-    if wrong:
-        raise SettingError(f"no class '{wrong[0]}'; choose from {', '.join(known)}")
     if len(set(names)) < 2:
         raise SettingError("merging takes at least two classes; choose another one")
-    _check_free(into, [name for name in known if name not in names])
+    _check_names(clusters, names, into)
     of_merged = np.isin(clusters.classes.names, list(names))
     renamed = np.where(of_merged, into, clusters.classes.names.astype(object)).astype(str)
     rank = clusters.classes.nearest_rank.copy()
@@ -87,10 +83,7 @@ def rename_class(clusters: Clusters, old: str, new: str) -> Clusters:
     SettingError
         For a class that is not there, or a name that is taken or cannot be used.
     """
-    known = clusters.class_names
-    if old not in known:
-        raise SettingError(f"no class '{old}'; choose from {', '.join(known)}")
-    _check_free(new, [name for name in known if name != old])
+    _check_names(clusters, [old], new)
     conformations = clusters.conformations
     if conformations is not None:
         inner = [name for name in clusters.conformation_names if name.rpartition(".")[0] == old]
@@ -103,11 +96,16 @@ def _renamed(level: Level, new_names: dict[str, str]) -> Level:
     return replace(level, names=np.array(names, dtype=str))
 
 
-def _check_free(name: str, taken: Sequence[str]) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name):
-        raise SettingError(f"class name '{name}': use letters, digits, '-' and '_' only")
-    if name in taken:
-        raise SettingError(f"class '{name}' is there already; choose another name")
+def _check_names(clusters: Clusters, old: Sequence[str], new: str) -> None:
+    """Raise `SettingError` where classes that are to be `new` are not there, or another is called so."""
+    known = clusters.class_names
+    missing = [name for name in old if name not in known]
+    if missing:
+        raise SettingError(f"no class '{missing[0]}'; choose from {', '.join(known)}")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", new):
+        raise SettingError(f"class name '{new}': use letters, digits, '-' and '_' only")
+    if new in known and new not in old:
+        raise SettingError(f"class '{new}' is there already; choose another name")
 
 
 def write_edited(run: RunFolder, edited: Clusters, source: ImageSource) -> Clusters:

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import starfile
+import torch
 from matplotlib.path import Path as Outline
 from sklearn.decomposition import PCA
 
@@ -22,6 +23,7 @@ from dualcontrast.explorer.jobs import Job
 from dualcontrast.explorer.picking import clicked, inside
 from dualcontrast.explorer.pictures import picture_of, section
 from dualcontrast.explorer.places import compute_places, dimensions_of, quick_places
+from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.selections import Selections
 from star_project import make_project
 
@@ -268,3 +270,22 @@ def test_sections_are_those_of_the_volume():
     assert picture_of(volume[:, 0]).shape == (8, 10, 3)
     # Three sections side by side, of the smallest edge.
     assert picture_of(volume).shape[0] == 6
+
+
+def test_a_picture_reads_one_image_once(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", count=60)
+    view = RunView(run)
+    expected = run.preparation.apply(torch.from_numpy(run.source.images[[7]]))[0].numpy()
+    asked = []
+    read = type(run.source).read
+    monkeypatch.setattr(
+        type(run.source),
+        "read",
+        lambda self, rows: (asked.append(np.asarray(rows).tolist()), read(self, rows))[1],
+    )
+    for _ in range(2):
+        np.testing.assert_array_equal(view.image(view.row_of["p0007"]), expected)
+    assert asked == [[7]]
+    assert view.image_or_reason(7).shape == (1, 33, 33)
+    monkeypatch.setattr(type(run.source), "read", lambda self, rows: (_ for _ in ()).throw(UserError("gone")))
+    assert view.image_or_reason(8) == "gone"

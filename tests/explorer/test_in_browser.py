@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import starfile
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed; see the extra `test`"
-)
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed; see the extra `test`")
 
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import Browser, Page, expect
 
-from dualcontrast import Codes, RunFolder  # noqa: E402
-from dualcontrast.clusters import Clusters  # noqa: E402
-from explored_runs import SOFTWARE, chromium, image_run, serving, volume_run  # noqa: E402
+import chromium
+from dualcontrast import Codes, RunFolder
+from dualcontrast.clusters import Clusters
+from explored_runs import image_run, serving, volume_run
 
 expect.set_options(timeout=60_000)
 SLOW, LONG = 90_000, 240_000
@@ -47,22 +46,19 @@ SHIFTS = """() => new Promise((resolve) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    path = chromium()
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=list(SOFTWARE))
+    with chromium.browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
-    chromium()
+    chromium.needed()
     return image_run(tmp_path_factory.mktemp("explored"))
 
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory) -> Path:
-    chromium()
+    chromium.needed()
     return volume_run(tmp_path_factory.mktemp("explored"))
 
 

@@ -1,20 +1,15 @@
 """The report in a real browser: no request, no complaint, and the same on paper and without motion."""
 
-import shutil
-
 import numpy as np
 import pytest
 
+import chromium
 from blobs import make_run
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.figures.animation import write_loop
 from dualcontrast.figures.report import render
 from dualcontrast.figures.run_figure import RunFigure
 from dualcontrast.figures.style import new_figure, save_figure
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[test]'")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +31,8 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if BROWSER is None:
-        pytest.skip("needs the browser Chromium or Chrome on the PATH")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=BROWSER, args=QUIET)
+    with chromium.browser() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from dualcontrast.clusters import in_order
 from dualcontrast.explorer.columns import Column
 from dualcontrast.figures.style import class_colours
 
@@ -57,7 +58,7 @@ def colour_by(column: Column | None, count: int) -> Colouring:
     names = column.names()
     shown = names[:MOST_CLASSES]
     # Colours by name and not by frequency, so that a class keeps its colour when others change.
-    colours = dict(zip(sorted(shown, key=_natural), map(str, class_colours(len(shown))), strict=True))
+    colours = dict(zip(in_order(shown), map(str, class_colours(len(shown))), strict=True))
     palette = (*colours.values(), OTHERS)
     shade_of = {name: place for place, name in enumerate(colours)}
     unique, inverse, counts = np.unique(column.values, return_inverse=True, return_counts=True)
@@ -82,7 +83,3 @@ def _on_a_scale(values: np.ndarray) -> Colouring:
     scaled = np.clip((values[known] - low) / (high - low), 0, 1)
     shades[known] = np.round(scaled * (STEPS - 2)).astype(np.uint8)
     return Colouring(shades, palette, (), (float(low), float(high)))
-
-
-def _natural(name: str) -> tuple[bool, int, str]:
-    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)

@@ -14,7 +14,7 @@ from dualcontrast.explorer.pictures import (
     is_volume,
     picture_of,
     section,
-    surface_png,
+    surface_picture,
     to_png,
 )
 from dualcontrast.figures.isosurfaces import BRIGHTEST_PERCENTILE, FRONT, LEVEL_SHARE
@@ -88,7 +88,7 @@ class Drawing:
         volume = image.mean(axis=0)
         background, brightest = np.percentile(volume, (50, BRIGHTEST_PERCENTILE))
         level = float(background + self._level.value * (brightest - background))
-        return surface_png(volume, level, (float(self._tip.value), float(self._turn.value)))
+        return to_png(surface_picture(image, level, (float(self._tip.value), float(self._turn.value))))
 
     def _on_change(self) -> None:
         depth = depth_of(self._empty, cast(Plane, self._plane.value)) if self._volume else 2

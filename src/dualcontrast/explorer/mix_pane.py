@@ -6,7 +6,6 @@ import numpy as np
 import panel as pn
 from markupsafe import Markup
 
-from dualcontrast.errors import UserError
 from dualcontrast.explorer.drawing import Drawing
 from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import note_html, pictures_html
@@ -89,7 +88,7 @@ class MixPane:
         shown: dict[str, np.ndarray | str] = {}
         for letter, row in (("A", first), ("B", second)):
             if row is not None:
-                shown[letter] = self._image(row)
+                shown[letter] = self._view.image_or_reason(row)
         if first is not None and second is not None:
             codes, share = self._view.codes, self._walk.value
             c, z = codes.content[first], codes.transformation[first]
@@ -105,13 +104,6 @@ class MixPane:
             self._time.object = f"<small>decoded in {milliseconds:.0f} ms</small>"
         wide = any(not isinstance(image, str) and image.ndim == 4 for image in shown.values())
         self._pictures.object = pictures_html(self._drawing.draw(shown), alone=wide)
-
-    def _image(self, row: int) -> np.ndarray | str:
-        try:
-            image = self._view.image(row)
-        except UserError as error:
-            return str(error)
-        return image if image is not None else self._view.no_images or "not among the images"
 
     def _pick_some(self) -> None:
         chosen = self._view.selections.current

@@ -6,7 +6,6 @@ from bokeh.models import ColumnDataSource
 from markupsafe import Markup
 
 from dualcontrast.clusters import TOMOGRAM_COLUMNS
-from dualcontrast.errors import UserError
 from dualcontrast.explorer.drawing import Drawing
 from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import make_figure, pictures_html, table_html
@@ -79,12 +78,7 @@ class ParticlePane:
         row = self._view.row_of.get(self._state.particle)
         if row is None:
             return
-        shown: dict[str, np.ndarray | str] = {}
-        try:
-            image = self._view.image(row)
-            shown["image"] = image if image is not None else self._view.no_images or "not among the images"
-        except UserError as error:
-            shown["image"] = str(error)
+        shown: dict[str, np.ndarray | str] = {"image": self._view.image_or_reason(row)}
         if self._view.no_decoder is None:
             codes = self._view.codes
             shown["reconstruction"] = self._view.decode(codes.content[[row]], codes.transformation[[row]])[0]

@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dualcontrast.figures.isosurfaces import FRONT, draw_surface, isosurface
-from dualcontrast.figures.style import CONTENT, as_pictures, bare_axes, display_limits, mosaic, new_figure
+from dualcontrast.figures.isosurfaces import FRONT
+from dualcontrast.figures.style import CONTENT, as_pictures, display_limits, mosaic
+from dualcontrast.figures.surface_pictures import SMOOTH_BOX_OF_SMALL, mesh_of, surface_pictures
 from dualcontrast.figures.volumes import orthogonal_sections
 
 Plane = Literal["xy", "xz", "yz"]
 PLANES: tuple[Plane, ...] = ("xy", "xz", "yz")
-SURFACE_INCHES = 1.6
+SURFACE_PIXELS = 250
 LONGEST_LINE = 30
 
 
@@ -44,17 +45,15 @@ def depth_of(image: np.ndarray, plane: Plane) -> int:
     return image.shape[{"xy": 1, "xz": 2, "yz": 3}[plane]]
 
 
-def surface_png(
-    volume: np.ndarray, level: float | None = None, view: tuple[float, float] = FRONT, colour: str = CONTENT
-) -> bytes:
-    """Draw the surface of a volume, shape (D, H, W), at a density; see `isosurface` and `view_matrix`."""
-    figure = new_figure(SURFACE_INCHES, SURFACE_INCHES, "by hand")
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    draw_surface(axes, isosurface(volume, level), colour, 0.6 * max(volume.shape), view)
-    bare_axes(axes)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+def surface_picture(
+    image: np.ndarray, level: float | None = None, view: tuple[float, float] = FRONT
+) -> np.ndarray:
+    """Draw the surface of a volume, shape (C, D, H, W), at a density; shape (H, W, 3) in [0, 1].
+
+    One width for all, of the box, so that a particle that is turned keeps its size.
+    """
+    mesh = mesh_of(image, level, SMOOTH_BOX_OF_SMALL)
+    return surface_pictures([mesh], [CONTENT], 0.6 * max(image.shape[1:]), view, SURFACE_PIXELS)[0]
 
 
 def to_png(picture: np.ndarray, smallest: int = 160) -> bytes:

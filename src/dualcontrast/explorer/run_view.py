@@ -11,13 +11,14 @@ from dualcontrast.codes import Codes
 from dualcontrast.data.labels import positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import SettingError, UserError
-from dualcontrast.evaluation.inference import decode_codes, read_prepared
+from dualcontrast.evaluation.inference import decode_codes
 from dualcontrast.explorer.columns import Column, columns_of
 from dualcontrast.explorer.history import History
 from dualcontrast.explorer.places import PRINCIPAL, SLOW, dimensions_of, quick_places, stored_places
 from dualcontrast.explorer.selections import Selections
 from dualcontrast.methods.base import Method
 from dualcontrast.run_folder import CODES, EXPLORER, RunFolder
+from dualcontrast.training.batches import read_prepared
 
 MOST_KEPT = 256
 
@@ -44,13 +45,16 @@ class RunView:
         self.source: ImageSource | None = None
         self.no_images: str | None = None
         try:
-            self.source = run.open_source()
-            rows = positions_of(self.codes.ids, self.source.ids)
+            source = run.open_source()
+            # Once: it reads many images, and a picture must be there before the pointer has moved on.
+            run.preparation.check_source(source)
+            self.source = source
+            rows = positions_of(self.codes.ids, source.ids)
         except UserError as error:
             # The codes can still be looked at; the page says what is missing.
             self.no_images = str(error)
             rows = np.full(len(self.codes), -1)
-        self._has_image = rows >= 0
+        self._image_rows, self._preparation = rows, run.preparation
         self.row_of = {particle: row for row, particle in enumerate(self.codes.ids.tolist())}
         self.history = History()
         self.selections = Selections(self.folder, self.codes.ids, self.history)
@@ -145,16 +149,24 @@ class RunView:
         UserError
             When its file cannot be read.
         """
-        if self.source is None or not self._has_image[row]:
+        if self.source is None or self._image_rows[row] < 0:
             return None
         with self._lock:
             found = self._kept.pop(row, None)
             if found is None:
-                found = read_prepared(self.source, self.run.preparation, self.ids[[row]])[0].numpy()
+                found = read_prepared(self.source, self._preparation, self._image_rows[[row]])[0].numpy()
             self._kept[row] = found
             while len(self._kept) > MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
         return found
+
+    def image_or_reason(self, row: int) -> np.ndarray | str:
+        """Read the prepared image of a particle, or say why there is none."""
+        try:
+            image = self.image(row)
+        except UserError as error:
+            return str(error)
+        return image if image is not None else self.no_images or "not among the images"
 
     def decode(self, content: np.ndarray, transformation: np.ndarray) -> np.ndarray:
         """Decode codes, shapes (n, d), to images, shape (n, C, *spatial).

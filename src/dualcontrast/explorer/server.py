@@ -10,7 +10,7 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
-from dualcontrast.errors import SettingError, UserError
+from dualcontrast.errors import SettingError
 from dualcontrast.explorer.desk import Desk
 from dualcontrast.explorer.exports import EXPORTS
 from dualcontrast.explorer.guard import Headers, guarded, hosts_of, is_loopback
@@ -42,10 +42,6 @@ class Explorer:
     def run(self) -> None:
         """Serve until Ctrl-C."""
         self.server.run_until_shutdown()
-
-    def stop(self) -> None:
-        """Stop listening, and end the connections."""
-        self.server.stop()
 
 
 def make_server(
@@ -108,14 +104,11 @@ class PictureHandler(RequestHandler):
             self.send_error(404)
             return
         number = int(row)
-        try:
-            image = view.image(number)
-        except UserError:
-            image = None
-        lines = [str(view.ids[number])] + ([] if image is not None else ["image not found"])
+        image = view.image_or_reason(number)
+        lines = [str(view.ids[number])] + (["image not found"] if isinstance(image, str) else [])
         self.set_header("Content-Type", "image/png")
         self.set_header("Cache-Control", "private, max-age=3600")
-        self.finish(card_png(None if image is None else picture_of(image), lines))
+        self.finish(card_png(None if isinstance(image, str) else picture_of(image), lines))
 
 
 class FileHandler(StaticFileHandler):

@@ -8,7 +8,7 @@ from typing import Any
 
 from dualcontrast.class_averages import AVERAGES_RECORD
 from dualcontrast.class_maps import MAPS_RECORD
-from dualcontrast.clusters import AVERAGES, MAPS, Clusters, star_name
+from dualcontrast.clusters import AVERAGES, MAPS, Clusters, in_order, star_name
 from dualcontrast.errors import DataError
 from dualcontrast.figures.run_classes import read_averages
 from dualcontrast.run_folder import CLUSTERS, RunFolder
@@ -95,10 +95,7 @@ def class_section(run: RunFolder, clusters: Clusters, only: bool, generative: bo
     """
     folder = run.path / CLUSTERS / clusters.name
     # Each class, then its conformations.
-    names = sorted(
-        clusters.class_names + clusters.conformation_names,
-        key=lambda name: [int(part) for part in name.split(".")],
-    )
+    names = in_order(clusters.class_names + clusters.conformation_names)
     described = clusters.record["classes"]
     states = _states(folder)
     tomograms = _tomograms(clusters)
@@ -176,6 +173,8 @@ def _how(clusters: Clusters) -> str:
     within = ""
     if settings.get("conformations_on"):
         within = f" Each class was then sorted into conformations by {ON[settings['conformations_on']]}."
+    if settings.get("edited_from"):
+        within += f" Classes of '{settings['edited_from']}' were then merged or renamed by hand."
     return (
         f"{len(clusters.ids):,} particles in {count} {'class' if count == 1 else 'classes'} by "
         f"{METHODS[settings['method']]} on {ON[settings['on']]}; {chosen}.{within}"

@@ -1,0 +1,54 @@
+"""Chromium without a screen, for what is measured and drawn in a browser."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Root may not use the sandbox; without a graphics card, WebGL is drawn in software.
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+IDLE = "() => window.Bokeh?.documents?.length && Bokeh.documents[0].is_idle"
+PATIENCE_MS = 300_000
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Start Chromium, or end the program where there is none."""
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        sys.exit("no Chromium here: install Debian's package `chromium`")
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
+        yield started
+        started.close()
+
+
+def open_explorer_page(page: Page, address: str) -> None:
+    """Go to a page of the explorer, and wait until it rests."""
+    page.goto(address)
+    page.locator(".bk-Figure").first.wait_for(timeout=PATIENCE_MS)
+    page.wait_for_function(IDLE, timeout=PATIENCE_MS)
+
+
+def lasso(page: Page, corners: list[tuple[float, float]]) -> None:
+    """Draw a lasso around shares of the width and height of the content map, but do not let go."""
+    box = page.locator("section.map").first.bounding_box()
+    assert box is not None
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in (*places[1:], places[0]):
+        page.mouse.move(*place, steps=6)
