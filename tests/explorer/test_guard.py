@@ -1,13 +1,17 @@
 """Who is let in: token, host, origin, and the files that may be taken."""
 
 import http.client
+import os
+import shutil
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from blobs import make_run
+from dualcontrast import RunFolder
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.explorer import open_explorer
+from dualcontrast.explorer.desk import Desk
 from dualcontrast.explorer.guard import hosts_of, is_loopback
 from dualcontrast.explorer.server import downloadable
 from explored_runs import serving
@@ -138,3 +142,31 @@ def test_without_the_extra_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setattr("dualcontrast.explorer.find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"dualcontrast\[explore\]"):
         open_explorer(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"port": 99_999}, "--port 99999"),
+        ({"port": -1}, "--port -1"),
+        ({"host": "203.0.113.9"}, "--host 203.0.113.9"),
+        ({"device": "warp"}, "warp"),
+    ],
+)
+def test_where_it_cannot_listen_or_decode_is_refused(run, options, why):
+    with pytest.raises(SettingError, match=why):
+        open_explorer(run, **options)
+
+
+def test_codes_that_cannot_be_read_are_a_message_and_read_again_when_mended(run, tmp_path):
+    other = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    whole = (other.path / "codes.npz").read_bytes()
+    (other.path / "codes.npz").write_bytes(whole[:500])
+    desk = Desk(other)
+    for _ in range(2):
+        assert desk.view is None
+        assert "not a file of codes" in desk.problem
+    (other.path / "codes.npz").write_bytes(whole)
+    os.utime(other.path / "codes.npz", (1, 1))
+    assert len(desk.view) == 30
+    assert desk.problem is None

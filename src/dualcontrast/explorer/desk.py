@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dualcontrast.errors import SettingError
+from dualcontrast.errors import SettingError, UserError
 from dualcontrast.explorer.jobs import Job
 from dualcontrast.explorer.run_view import RunView
 from dualcontrast.run_folder import RunFolder
@@ -25,15 +25,22 @@ class Desk:
         self.run, self._device = run, device
         self.job: Job | None = None
         self.version = 0
+        self.problem: str | None = None
         self._view: RunView | None = None
+        self._failed: int | None = None
         self._lock = threading.Lock()
 
     @property
     def view(self) -> RunView | None:
-        """The run's codes and images; None until it has been encoded."""
+        """The run's codes and images; None until it has been encoded, or where `problem` says why not."""
         with self._lock:
-            if self._view is None and RunView.is_ready(self.run):
-                self._view = RunView(self.run, self._device)
+            written = RunView.codes_written(self.run)
+            # Codes that cannot be read are not read again until they have been written again.
+            if self._view is None and written is not None and written != self._failed:
+                try:
+                    self._view, self.problem = RunView(self.run, self._device), None
+                except UserError as error:
+                    self._failed, self.problem = written, str(error)
             return self._view
 
     def start(self, title: str, function: Callable[..., Any], *arguments: Any) -> None:

@@ -64,9 +64,12 @@ class RunView:
         self._kept: dict[int, np.ndarray] = {}
 
     @staticmethod
-    def is_ready(run: RunFolder) -> bool:
-        """Whether a run has codes to look at."""
-        return (run.path / CODES).is_file()
+    def codes_written(run: RunFolder) -> int | None:
+        """When the codes of a run were written, in nanoseconds; None where there are none to look at yet."""
+        try:
+            return (run.path / CODES).stat().st_mtime_ns
+        except OSError:
+            return None
 
     @property
     def folder(self) -> Path:

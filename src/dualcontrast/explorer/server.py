@@ -1,5 +1,6 @@
 """The local server of the explorer."""
 
+import errno
 import logging
 import secrets
 import socket
@@ -16,8 +17,10 @@ from dualcontrast.explorer.exports import EXPORTS
 from dualcontrast.explorer.guard import Headers, guarded, hosts_of, is_loopback
 from dualcontrast.explorer.pictures import card_png, picture_of
 from dualcontrast.run_folder import CLASS_SUFFIXES, CLUSTERS, EXPLORER, REPORT, RunFolder
+from dualcontrast.training.engine import check_engine
 
 ASSETS = Path(__file__).parent / "assets"
+LAST_PORT, TRIED_PORTS = 65_535, 20
 DOWNLOADS = (*CLASS_SUFFIXES, ".txt", ".npz")
 
 
@@ -54,6 +57,9 @@ def make_server(
 
     from dualcontrast.explorer.window import make_window
 
+    if not 0 <= port <= LAST_PORT:
+        raise SettingError(f"--port {port}: ports are 0 to {LAST_PORT}; choose another")
+    check_engine(device, "32-true")
     token = token or secrets.token_urlsafe(24)
     desk = Desk(run, device)
     pn.extension()
@@ -152,13 +158,14 @@ def downloadable(run: RunFolder, path: Path) -> Path | None:
 def _free_port(host: str, port: int) -> int:
     """Return the port, or the next that is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, port + 20) if port else (0,):
+    last = min(port + TRIED_PORTS - 1, LAST_PORT)
+    for candidate in range(port, last + 1) if port else (0,):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, candidate))
             except OSError as error:
-                if candidate == port + 19 or not port or error.errno not in (98, 48, 10048):
+                if candidate == last or not port or error.errno != errno.EADDRINUSE:
                     raise SettingError(
                         f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose others"
                     ) from None

@@ -3,7 +3,6 @@
 import panel as pn
 from panel.theme import DarkTheme, DefaultTheme, Native
 
-from dualcontrast.errors import UserError
 from dualcontrast.explorer.busy_strip import BusyStrip
 from dualcontrast.explorer.classes_pane import ClassesPane
 from dualcontrast.explorer.desk import Desk
@@ -13,7 +12,6 @@ from dualcontrast.explorer.look import note_html
 from dualcontrast.explorer.maps_pane import MapsPane
 from dualcontrast.explorer.mix_pane import MixPane
 from dualcontrast.explorer.particle_pane import ParticlePane
-from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.selections_pane import SelectionsPane
 from dualcontrast.explorer.state import ADDRESS, TABS, State
 from dualcontrast.explorer.styles import ASSETS, html, style_sheet
@@ -69,12 +67,10 @@ class Window:
         self._health = HealthPane(desk.run, state.dark, self._busy.say)
         self._ticks, self._version, self._chosen = 0, desk.version, None
         self._had_view = True
-        try:
-            view = desk.view
-            missing = "The run is still training, or has not been encoded: its maps come with its codes."
-        except UserError as error:
-            view, missing = None, str(error)
+        view = desk.view
         if view is None:
+            waiting = "The run is still training, or has not been encoded: its maps come with its codes."
+            missing = desk.problem or waiting
             self._had_view = False
             self._maps = self._selections = self._classes = None
             panes: dict[str, pn.viewable.Viewable] = {"health": self._health.panel()}
@@ -109,7 +105,7 @@ class Window:
         self._ticks += 1
         if self._ticks % LOOK_AT_RUN_EVERY == 0:
             self._health.refresh()
-        view = self._view()
+        view = self._desk.view
         if view is None or self._maps is None or self._selections is None or self._classes is None:
             if not self._had_view and view is not None and pn.state.location is not None:
                 # The codes are there now; the page is made again, with its maps.
@@ -128,13 +124,6 @@ class Window:
             self._chosen = view.selections.current
             self._maps.show_selection()
             self._selections.refresh()
-
-    def _view(self) -> RunView | None:
-        try:
-            return self._desk.view
-        except UserError as error:
-            self._busy.say(str(error))
-            return None
 
     def _make_tabs(self, panes: dict[str, pn.viewable.Viewable]) -> pn.Tabs:
         names = [name for name in TABS if name in panes]
