@@ -24,6 +24,7 @@ from dualcontrast.data import mnist
 from dualcontrast.data.open import open_source
 from dualcontrast.data.pack import PackSource
 from dualcontrast.errors import RunError
+from dualcontrast.figures import report
 from dualcontrast.model import Model
 from dualcontrast.simulate import subtomograms
 from dualcontrast.simulate.bead_assemblies import bead_assemblies
@@ -157,7 +158,7 @@ class Train(Job):
         mark(loop, "save_checkpoint", "checkpoint")
         mark(pipeline, "encode_run", "encoding")
         mark(pipeline, "evaluate_run", "evaluation")
-        mark(pipeline, "write_report", "report")
+        mark(report, "write_report", "report")
 
     def begin(self, output: Path) -> None:
         """Train with a checkpoint at every logged step."""

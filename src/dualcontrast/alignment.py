@@ -17,8 +17,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from dualcontrast.ball_harmonics import FINEST_WAVE, LARGEST_BOX, ball_harmonics
@@ -288,6 +286,9 @@ class _Search:
 
     def split(self, state: _State, count: int) -> Tensor:
         """Begin several means from clusters of the volumes as they lie; sets the references."""
+        from sklearn.cluster import KMeans
+        from sklearn.decomposition import PCA
+
         laid = self.laid(state, slice(None))
         found = PCA(min(10, len(laid) - 1), random_state=0).fit_transform(laid.double().numpy())
         clusters = KMeans(count, n_init=10, random_state=0)  # pyright: ignore[reportArgumentType]

@@ -21,7 +21,6 @@ from dualcontrast.data.subset import SubsetSource
 from dualcontrast.encoding import clear_leftovers_of, encode_to, pieces_beside
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
-from dualcontrast.figures.report import write_report
 from dualcontrast.methods.base import Preset
 from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
@@ -255,6 +254,9 @@ def finish(run: RunFolder, *, device: str = "auto", progress: bool = True) -> No
     progress : bool
         Show progress bars on standard error.
     """
+    # Drawing takes seconds to import, which a training without a report need not wait for.
+    from dualcontrast.figures.report import write_report
+
     encode_run(run, device=device, progress=progress)
     if not (run.path / EVALUATION).exists():
         evaluate_run(run, seed=run.config["seed"], device=device)

@@ -2,6 +2,7 @@ import itertools
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -297,6 +298,16 @@ def test_maps_keep_neighbours_together():
         centres = [points[labels == label].mean(axis=0) for label in (0, 1)]
         nearest = np.argmin([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=0)
         assert np.mean(nearest == labels) > 0.98
+
+
+def test_what_is_compiled_of_umap_is_kept_for_the_next_process():
+    import umap.layouts
+    import umap.umap_
+
+    embed_both_ways(np.random.default_rng(0).normal(size=(30, 3)))
+    for function in (umap.umap_.smooth_knn_dist, umap.layouts.clip):
+        kept = Path(function.stats.cache_path)
+        assert list(kept.glob(f"*{function.py_func.__name__}*.nbi"))
 
 
 def test_maps_of_a_dead_code_are_empty():

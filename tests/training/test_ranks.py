@@ -90,7 +90,7 @@ def test_what_cannot_be_done_is_refused(two_ranks):
 # ---- whole trainings
 
 # A small rate: Adam makes of the last bits of small gradients whole steps, which then grow.
-SETTINGS = {"epochs": 8, "batch_size": 9, "learning_rate": 1e-4}
+SETTINGS = {"epochs": 4, "batch_size": 9, "learning_rate": 1e-4}
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_begun_alone_and_resumed_by_two_of_which_one_is_lost_and_resumed_alone(i
     run = tmp_path / "run"
     stopped_on_the_way(images, run)
     process = start(["-m", "dualcontrast", *arguments(images, run, "--devices=2", "--resume")])
-    wait_for_step(run, 50, process)
+    wait_for_step(run, 30, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 1
     os.kill(int(children[0]), signal.SIGKILL)

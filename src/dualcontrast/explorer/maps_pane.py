@@ -22,8 +22,9 @@ from dualcontrast.explorer.state import State
 from dualcontrast.explorer.styles import choice, html
 from dualcontrast.random_streams import numpy_stream
 
-# Points that a browser draws and selects at once; of more, a sample is drawn on top of their density.
-MOST_POINTS = 40_000
+# Points that a browser without a graphics card draws and selects at once; of more, a sample is drawn on top
+# of their density.
+MOST_POINTS = 10_000
 CODES: tuple[Literal["content", "transformation"], ...] = ("content", "transformation")
 CHOSEN_DIMENSIONS = "two dimensions"
 WAYS = {

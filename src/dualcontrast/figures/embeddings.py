@@ -1,7 +1,10 @@
 """t-SNE and UMAP of both codes."""
 
+import contextlib
+import sys
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -91,6 +94,7 @@ def embed(codes: np.ndarray, way: Literal["t-SNE", "UMAP"], seed: int = 0) -> np
         if way == "UMAP":
             from umap import UMAP
 
+            _keep_what_is_compiled()
             umap = UMAP(n_neighbors=min(15, len(x) - 1), random_state=random_state, n_jobs=1)
             return np.asarray(umap.fit_transform(x))
         from sklearn.manifold import TSNE
@@ -104,6 +108,23 @@ def embed(codes: np.ndarray, way: Literal["t-SNE", "UMAP"], seed: int = 0) -> np
                 random_state=random_state,
             )
             return np.asarray(tsne.fit_transform(x))
+
+
+@cache
+def _keep_what_is_compiled() -> None:
+    """Let numba keep on disk what it compiles of UMAP: that takes 15 s in every process, the map itself one.
+
+    UMAP asks for it for a part of its functions only. Where no folder can be written, all is as before.
+    """
+    from numba.core.dispatcher import Dispatcher
+
+    for name, module in list(sys.modules.items()):
+        if not name.startswith(("umap.", "pynndescent.")):
+            continue
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher) and not function.stats.cache_path:
+                with contextlib.suppress(RuntimeError):
+                    function.enable_caching()
 
 
 def cluster_colouring(content: np.ndarray, seed: int = 0, count: int = 8) -> Colouring:
