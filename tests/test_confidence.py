@@ -283,6 +283,26 @@ def test_confidence_goes_along_with_edits_and_to_the_explorer_and_the_report(run
     )
 
 
+def test_calibration_is_recorded_where_there_are_labels(tmp_path):
+    """Blobs of three masses, named by them; two labels are exchanged."""
+    run = make_run(tmp_path / "run", count=COUNT)
+    labels = run.source.labels
+    assert labels is not None
+    kind = next(factor for factor in labels.factors if factor.name == "kind")
+    first, second = (int(np.flatnonzero(kind.values == name)[0]) for name in ("small", "large"))
+    kind.values[[first, second]] = kind.values[[second, first]]
+    clusters = cluster_run(run, count=3)
+    found = clusters.record["calibration"]
+    assert found["factor"] == "kind" and found["particles"] == COUNT
+    assert found["confidence"]["accuracy"] == pytest.approx(88 / 90)
+    # All are sure, and two in ninety wrong.
+    assert clusters.confidence is not None and clusters.confidence.confidence.min() > 0.99
+    assert found["confidence"]["ece"] == pytest.approx(2 / 90, abs=0.01)
+    assert sum(one["count"] for one in found["confidence"]["bins"]) == COUNT
+    unlabelled = make_run(tmp_path / "unlabelled", count=COUNT, labelled=False)
+    assert cluster_run(unlabelled, count=3).record["calibration"] is None
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".zarr"])
 def test_codes_with_classes(runs, tmp_path, suffix):
     run, second, _ = runs

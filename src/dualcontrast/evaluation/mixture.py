@@ -198,7 +198,9 @@ def _of_draws(
     # W with Σ⁻¹ = W Wᵀ, so that the squared Mahalanobis distance is |Wᵀ (x - μ)|²; side by side for all
     # components, in single precision: this is evaluated 128 times, and a million codes should take minutes.
     whitening = np.swapaxes(np.linalg.inv(np.linalg.cholesky(covariances)), 1, 2)
-    logarithms = np.log(mixture.weights_) + np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+    # Factors of a Cholesky decomposition are triangular: the determinant is the product of the diagonal.
+    determinants = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+    logarithms = np.log(np.asarray(mixture.weights_)) + determinants
     centres = np.einsum("kj,kji->ki", np.asarray(mixture.means_), whitening).ravel().astype(np.float32)
     sides = np.concatenate(list(whitening), axis=1).astype(np.float32)
 
