@@ -15,8 +15,9 @@ from dualcontrast.run_folder import RunFolder
 def merge_classes(clusters: Clusters, names: Sequence[str], into: str, codes: np.ndarray) -> Clusters:
     """Make one class of several.
 
-    A particle keeps the probability of the class that it came from, which is a lower bound of its probability
-    of the merged one. Conformations of the merged classes are numbered on, and stay what they were.
+    A particle keeps the probability of the class that it came from, and the confidence in it, which are lower
+    bounds of those of the merged one. Conformations of the merged classes are numbered on, and stay what they
+    were.
 
     Parameters
     ----------
@@ -140,7 +141,8 @@ def write_edited(run: RunFolder, edited: Clusters, source: ImageSource) -> Clust
             for count in range(1, len(taken) + 2)
             if (candidate := f"{edited.name}-edited{'' if count == 1 else f'-{count}'}") not in taken
         )
-    fits = {key: edited.record[key] for key in ("fit", "fit_within")}
+    # Classes of earlier versions have no confidence.
+    fits = {key: edited.record.get(key) for key in ("fit", "fit_within", "confidence")}
     written = replace(edited, name=name, record={})
     written.record.update(describe(written, settings, fits, source.labels))
     written.record["codes"] = edited.record["codes"]

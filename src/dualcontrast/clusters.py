@@ -14,12 +14,16 @@ from typing import Any, Literal
 import numpy as np
 
 from dualcontrast.codes import Codes
+from dualcontrast.confidence import DIGITS, Confidence, RunClasses, combine
 from dualcontrast.data.labels import LabelTable, positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, RunError, SettingError
+from dualcontrast.evaluation.calibration import calibration
+from dualcontrast.evaluation.matching import matched
 from dualcontrast.evaluation.mixture import ClusterMethod, Partition, check_count, partition
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
+from dualcontrast.restarts import codes_of_restarts
 from dualcontrast.run_folder import CLUSTERS, RunFolder
 
 TABLE, RECORD, BIC_FIGURE = "classes.csv", "clusters.json", "bic.png"
@@ -27,7 +31,7 @@ MAPS, AVERAGES = "maps", "averages"
 CODE_NAMES = ("content", "transformation", "both")
 TOMOGRAM_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 NEAREST_LISTED = 10
-HEADER = (
+EARLIER_HEADER = (
     "id",
     "class",
     "probability",
@@ -36,6 +40,7 @@ HEADER = (
     "conformation_probability",
     "conformation_nearest_rank",
 )
+HEADER = (*EARLIER_HEADER, "expected_probability", "agreement", "confidence")
 
 Count = int | tuple[int, int] | None
 On = Literal["content", "transformation", "both"]
@@ -50,7 +55,7 @@ class Level:
     names : numpy.ndarray of str, shape (N,)
         Class (`2`) or conformation (`2.1`) of each particle.
     probability : numpy.ndarray, shape (N,)
-        Of that class given the particle's code.
+        Of that class given the particle's code, the posterior mean.
     nearest_rank : numpy.ndarray of int, shape (N,)
         1 for the member that is nearest the centre of its class, 2 for the next, ...
     """
@@ -76,6 +81,8 @@ class Clusters:
         Clusters within each class, where they were asked for.
     record : dict
         Settings, counts and curves, as in `clusters.json`.
+    confidence : Confidence or None
+        How sure the class of each particle is; None in files of earlier versions.
     """
 
     name: str
@@ -83,6 +90,7 @@ class Clusters:
     classes: Level
     conformations: Level | None
     record: dict[str, Any]
+    confidence: Confidence | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -116,7 +124,12 @@ class Clusters:
         writer.writerow(HEADER)
         for row, particle in enumerate(self.ids.tolist()):
             writer.writerow(
-                [particle, *_cells(self.classes, row), *_cells(self.conformations, row)],
+                [
+                    particle,
+                    *_cells(self.classes, row),
+                    *_cells(self.conformations, row),
+                    *_confidence_cells(self.confidence, row),
+                ],
             )
         return out.getvalue()
 
@@ -150,7 +163,7 @@ class Clusters:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             with (folder / TABLE).open(newline="", encoding="utf-8") as handle:
                 header, *rows = csv.reader(handle, strict=True)
-            if tuple(header) != HEADER or not rows:
+            if tuple(header) not in (HEADER, EARLIER_HEADER) or not rows:
                 raise ValueError("another header")
             made_from = record["codes"]
             columns = list(zip(*rows, strict=True))
@@ -161,6 +174,7 @@ class Clusters:
                 _level(columns[1:4]),
                 _level(columns[4:7]) if columns[4][0] else None,
                 record,
+                _confidence(columns[7:]),
             )
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise RunError(
@@ -187,6 +201,9 @@ def cluster_run(
     *,
     conformations: Count | Literal["auto"] = None,
     conformations_on: On = "transformation",
+    others: Sequence[RunFolder | str | Path] = (),
+    min_confidence: float | None = None,
+    confidence_column: str | None = None,
     name: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -197,6 +214,9 @@ def cluster_run(
 
     Written are `classes.csv`, `clusters.json`, a figure of the BIC curves where BIC chose, and, for images
     from a STAR file, that file once for each class and conformation, with the rows of its members.
+
+    How sure the class of a particle is follows from the posterior of its code, and from the classes that
+    other trainings give to it; see `partition` and `combine`. Conformations have no confidence.
 
     Parameters
     ----------
@@ -212,6 +232,14 @@ def cluster_run(
         Number of conformations to look for within each class, in the same way; None looks for none.
     conformations_on : {'content', 'transformation', 'both'}
         The code that is clustered within each class.
+    others : sequence of RunFolder, str or Path
+        Other trainings on the same particles (known by their ids), with other seeds. They are clustered in
+        the same way, into as many classes as the run, and only read; but encoded where that is not done.
+    min_confidence : float, optional
+        Leave particles that are less sure of their class out of the STAR files, from 0 to 1.
+    confidence_column : str, optional
+        Column of the STAR files that gets the confidence, such as `rlnParticleFigureOfMerit`; none unless
+        given.
     name : str, optional
         Of the clustering; the name of the code unless given.
     seed : int
@@ -226,11 +254,13 @@ def cluster_run(
     Raises
     ------
     SettingError
-        For numbers or names that cannot be used, or more clusters than particles.
+        For numbers or names that cannot be used, more clusters than particles, or options of STAR files where
+        the images are not from one.
     RunError
-        When a clustering of that name exists and `overwrite` is not set, or the run is not trained.
+        When a clustering of that name exists and `overwrite` is not set, the run or another is not trained,
+        or another is no restart of the run; see `codes_of_restarts`.
     DataError
-        When the images of the run are no longer where they were.
+        When the images of the run are no longer where they were, or the STAR file has the column already.
     """
     from dualcontrast.pipeline import encode_run
 
@@ -248,7 +278,18 @@ def cluster_run(
             f"{source.location}: lacks {len(missing)} of the particles of the run, first '{missing[0]}'; "
             "restore the images that the run was trained on"
         )
-    found = partition(_chosen(codes, on), count, method, seed, f"{on} codes")
+    _check_star_settings(source, min_confidence, confidence_column)
+    restarts = codes_of_restarts(run, codes, others, device=device, progress=progress)
+    found = _partition(codes, on, count, method, seed, f"{on} codes")
+    # A run that has fewer particles, or a dead code, ends here, with its name.
+    again = [
+        _partition(theirs, on, len(found.centres), method, seed, f"{_path_of(other)}: {on} codes")
+        for theirs, other in zip(restarts, others, strict=True)
+    ]
+    combined = combine(
+        RunClasses(codes.ids, found.labels, found.expected),
+        [RunClasses(r.ids, p.labels, p.expected) for r, p in zip(restarts, again, strict=True)],
+    )
     classes = _as_level(found, "")
     inner: dict[str, Partition] = {}
     level = None
@@ -267,9 +308,21 @@ def cluster_run(
         "conformations": conformations,
         "conformations_on": conformations_on if conformations is not None else None,
         "seed": seed,
+        "with": [str(_path_of(other)) for other in others],
+        "min_confidence": min_confidence,
+        "confidence_column": confidence_column,
     }
-    clusters = Clusters(name, codes.ids, classes, level, {})
-    fits = {"fit": _fit(found), "fit_within": {label: _fit(part) for label, part in inner.items()}}
+    clusters = Clusters(name, codes.ids, classes, level, {}, combined.confidence)
+    fits = {
+        "fit": _fit(found),
+        "fit_within": {label: _fit(part) for label, part in inner.items()},
+        "confidence": {
+            "posteriors": [_variances(each, on) is not None for each in (codes, *restarts)],
+            "temperature": combined.temperature,
+            "shared": combined.shared,
+            "agreement": combined.agreement,
+        },
+    }
     clusters.record.update(describe(clusters, settings, fits, source.labels))
     clusters.record["codes"] = _digest(codes)
     curves = {"classes": found.bic} | {f"within class {label}": part.bic for label, part in inner.items()}
@@ -320,18 +373,21 @@ def describe(
     clusters : Clusters
         Its record is not looked at.
     settings, fits : dict
-        How the classes came about; `fit` and `fit_within` of the fits.
+        How the classes came about; `fit` and `fit_within` of the fits, and how their `confidence` was found.
     labels : LabelTable or None
-        Tells the tomogram of each particle.
+        Tells the tomogram of each particle, and what its class should be.
     """
     levels = [clusters.classes.names] + (
         [clusters.conformations.names] if clusters.conformations is not None else []
     )
     tomograms = [tomogram_counts(labels, clusters.ids, names) for names in levels]
-    described = {}
+    described: dict[str, dict[str, Any]] = {}
     for label in clusters.class_names + clusters.conformation_names:
         members = clusters.members(label)
         described[label] = {"particles": len(members), "nearest": members[:NEAREST_LISTED].tolist()}
+        sure = _sure(clusters, members, settings.get("min_confidence"))
+        if len(sure) < len(members):
+            described[label]["not_in_star"] = len(members) - len(sure)
     return {
         "settings": settings,
         "particles": len(clusters.ids),
@@ -340,6 +396,41 @@ def describe(
         "tomograms": [
             {"column": counted[0], "counts": counted[1]} for counted in tomograms if counted is not None
         ],
+        "calibration": _calibration(clusters, settings["on"], labels),
+    }
+
+
+def _sure(clusters: Clusters, members: np.ndarray, least: float | None) -> np.ndarray:
+    """Return the members whose class is sure enough to stand in a STAR file."""
+    if least is None or clusters.confidence is None:
+        return members
+    return members[clusters.confidence.confidence[positions_of(members, clusters.ids)] >= least]
+
+
+def _calibration(clusters: Clusters, on: str, labels: LabelTable | None) -> dict[str, Any] | None:
+    """Compare the confidence with the labels, where there are discrete ones of what was clustered.
+
+    A class is right for a particle whose label is the one that is matched to it (Hungarian method). Classes
+    beyond the number of labels are never right, nor are labels beyond that of classes.
+    """
+    role = "transformation" if on == "transformation" else "content"
+    factors = [] if labels is None else [f for f in labels.of_role(role) if not f.is_continuous]
+    if labels is None or not factors or clusters.confidence is None:
+        return None
+    rows = positions_of(clusters.ids, labels.ids)
+    there = np.flatnonzero(rows >= 0)
+    if not len(there):
+        return None
+    right = matched(factors[0].values[rows[there]], clusters.classes.names[there])
+    numbers = {
+        "probability": np.clip(clusters.classes.probability, 0, 1),
+        "expected_probability": clusters.confidence.expected,
+        "confidence": clusters.confidence.confidence,
+    }
+    return {
+        "factor": factors[0].name,
+        "particles": len(there),
+        **{name: calibration(values[there], right) for name, values in numbers.items()},
     }
 
 
@@ -356,7 +447,8 @@ def write_clusters(
     run : RunFolder
         The run.
     clusters : Clusters
-        The classes.
+        The classes. The settings in their record say from which confidence on a particle is in a STAR file,
+        and which column of it holds the confidence.
     source : ImageSource
         Its STAR file, where it has one, is written once for each class, with the rows of its members.
     curves : mapping of str to dict of int to float, optional
@@ -380,8 +472,15 @@ def write_clusters(
 
         save_figure(bic_figure(dict(curves or {})), folder / BIC_FIGURE)
     if star is not None:
+        settings = clusters.record["settings"]
+        column, values = settings.get("confidence_column"), None
+        if column and clusters.confidence is not None:
+            cells = [f"{value:.{DIGITS}f}" for value in clusters.confidence.confidence.tolist()]
+            values = {f"_{column}": dict(zip(clusters.ids.tolist(), cells, strict=True))}
         for label in clusters.class_names + clusters.conformation_names:
-            write_star_subset(star, clusters.members(label).tolist(), folder / star_name(label))
+            members = _sure(clusters, clusters.members(label), settings.get("min_confidence"))
+            if len(members):
+                write_star_subset(star, members.tolist(), folder / star_name(label), values)
     # Last, because a folder with a record counts as a clustering.
     write_text(folder / RECORD, json.dumps(clusters.record, indent=1) + "\n")
 
@@ -422,6 +521,28 @@ def _check_settings(
     return name
 
 
+def _check_star_settings(
+    source: ImageSource, min_confidence: float | None, confidence_column: str | None
+) -> None:
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise SettingError(f"--min-confidence {min_confidence:g}: give a number from 0 to 1")
+    column = confidence_column
+    if column is not None and not re.fullmatch(r"[A-Za-z]\w*", column, re.ASCII):
+        raise SettingError(f"--confidence-column '{column}': give a label such as rlnParticleFigureOfMerit")
+    if source.star_file is None:
+        for option, value in (("min-confidence", min_confidence), ("confidence-column", column)):
+            if value is not None:
+                raise SettingError(
+                    f"--{option}: the images are not from a STAR file; leave it out, and choose by the "
+                    f"column `confidence` of {TABLE}"
+                )
+    elif column is not None and f"_{column}" in StarText(source.star_file).columns:
+        raise DataError(
+            f"{source.star_file}: has a column {column} already, which is not overwritten; "
+            "give another --confidence-column"
+        )
+
+
 def check_clustering_name(name: str) -> None:
     """Raise `SettingError` for a name that is no safe name of a folder."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
@@ -445,6 +566,23 @@ def _chosen(codes: Codes, on: str) -> np.ndarray:
     if on == "both":
         return np.concatenate((codes.content, codes.transformation), axis=1)
     return getattr(codes, on)
+
+
+def _variances(codes: Codes, on: str) -> np.ndarray | None:
+    """Return the posterior variances of the code that is clustered; None where there are no posteriors."""
+    names = ("content", "transformation") if on == "both" else (on,)
+    logarithms = [getattr(codes, f"{name}_log_variance") for name in names]
+    if any(logarithm is None for logarithm in logarithms):
+        return None
+    return np.exp(np.concatenate(logarithms, axis=1, dtype=np.float64))
+
+
+def _partition(codes: Codes, on: str, count: Count, method: ClusterMethod, seed: int, what: str) -> Partition:
+    return partition(_chosen(codes, on), count, method, seed, what, _variances(codes, on))
+
+
+def _path_of(run: RunFolder | str | Path) -> Path:
+    return run.path if isinstance(run, RunFolder) else Path(run)
 
 
 def _as_level(found: Partition, prefix: str) -> Level:
@@ -491,6 +629,22 @@ def _level(columns: Sequence[Sequence[str]]) -> Level:
     return Level(
         np.array(names, dtype=str), np.array(probability, dtype=np.float64), np.array(rank, dtype=np.int64)
     )
+
+
+def _confidence_cells(confidence: Confidence | None, row: int) -> list[str]:
+    if confidence is None:
+        return ["", "", ""]
+    values = (confidence.expected[row], confidence.agreement[row], confidence.confidence[row])
+    return ["" if np.isnan(value) else f"{value:.{DIGITS}f}" for value in values]
+
+
+def _confidence(columns: Sequence[Sequence[str]]) -> Confidence | None:
+    """Read the columns of the confidence; none are there, or are empty, where it was not known."""
+    if not columns or not columns[-1][0]:
+        return None
+    expected, agreement, confidence = columns
+    values = np.array([expected, [cell or "nan" for cell in agreement], confidence], dtype=np.float64)
+    return Confidence(*values)
 
 
 def _fit(found: Partition) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def write_arrays(path: Path, count: int, parts: Iterable[Arrays]) -> None:
     count : int
         Rows of all parts.
     parts : iterable of dict
-        Each with `ids`, shape (n,), and the codes, shape (n, d) each; the same names in every part.
+        Each with `ids`, shape (n,), and the codes, shape (n, d) each; the same names in every part. Other
+        values of particles, shape (n,), may be there besides.
     """
     {".parquet": _write_parquet, ".zarr": _write_zarr}.get(path.suffix, _write_npz)(path, count, parts)
 
@@ -75,7 +76,9 @@ def _write_parquet(path: Path, count: int, parts: Iterable[Arrays]) -> None:
         for part in parts:
             columns: dict[str, Any] = {"id": pa.array(part["ids"].tolist(), pa.string())}
             for name, values in part.items():
-                if name != "ids":
+                if values.ndim == 1 and name != "ids":
+                    columns[name] = pa.array(values.tolist() if values.dtype.kind == "U" else values)
+                elif name != "ids":
                     columns |= {
                         f"{name}_{column}": pa.array(values[:, column]) for column in range(values.shape[1])
                     }
@@ -155,5 +158,10 @@ def _read_zarr(path: Path) -> Arrays:
     for _, array in group.arrays():
         check_stored(path, array)
     return {
-        name: read_texts(array) if name == "ids" else np.asarray(array[:]) for name, array in group.arrays()
+        name: read_texts(array) if name == "ids" or _holds_texts(array) else np.asarray(array[:])
+        for name, array in group.arrays()
     }
+
+
+def _holds_texts(array: Any) -> bool:
+    return np.dtype(array.dtype).kind in "TUO"

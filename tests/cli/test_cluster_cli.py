@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,66 @@ def test_class_star_files_hold_the_rows_of_their_members(run, clusters):
         pd.testing.assert_frame_equal(part["particles"], expected)
         # Particles of class 1 are all of optics group 1, those of class 2 of group 2.
         assert part["optics"]["rlnOpticsGroup"].tolist() == [int(name[0])]
+
+
+@pytest.fixture(scope="module")
+def restarts(run, tmp_path_factory) -> list[Path]:
+    """Two copies of the run with other codes; in the second, six particles are in the wrong class."""
+    folder = tmp_path_factory.mktemp("restarts")
+    for name in ("a", "b"):
+        shutil.copytree(run, folder / name, ignore=shutil.ignore_patterns("clusters", "traversals"))
+        codes = RunFolder.open(run).codes
+        content = -codes.content
+        if name == "b":
+            content[:6, 0] = -3 - content[:6, 0]
+        posterior = np.full_like(content, np.log(0.01))
+        Codes(codes.ids, content, codes.transformation, posterior).save(folder / name / CODES)
+    return [folder / "a", folder / "b"]
+
+
+def test_confidence_in_star_files(run, restarts, capsys):
+    cluster = ["cluster", run, "--count", "2", "--device", "cpu", "--name", "sure", "--overwrite"]
+    runs = ["--with", restarts[0], "--with", restarts[1]]
+    run_cli(*cluster, *runs, "--min-confidence", "0.8", "--confidence-column", "rlnParticleFigureOfMerit")
+    printed = capsys.readouterr().out
+    assert f"{restarts[0]}: the same class for 100.0% of 48 particles." in printed
+    assert f"{restarts[1]}: the same class for 87.5% of 48 particles." in printed
+    assert "6 of 48 particles are below 0.8, and in no STAR file." in printed
+    folder = run / "clusters" / "sure"
+    confidence = {row["id"]: row["confidence"] for row in csv.DictReader((folder / "classes.csv").open())}
+    assert [float(value) >= 0.8 for value in confidence.values()] == [row >= 6 for row in range(COUNT)]
+    whole = (run.parent / "particles.star").read_text().splitlines()
+    rows = {line.split()[0]: line for line in whole if line.startswith("sub/")}
+    for name in ("1", "2"):
+        lines = (folder / f"class-{name}.star").read_text().splitlines()
+        assert "_rlnParticleFigureOfMerit #5" in lines
+        written = [line for line in lines if line.startswith("sub/")]
+        expected = [f"sub/{row:03d}.mrc" for row in range(6, COUNT) if CLASS[row] == int(name)]
+        # The row as it stood, and one number more.
+        assert written == [f"{rows[each]} {confidence[each]}" for each in expected]
+    record = json.loads((folder / "clusters.json").read_text())
+    assert [record["classes"][name]["not_in_star"] for name in ("1", "2")] == [4, 2]
+    assert record["classes"]["1"]["particles"] == 32
+    # RELION's reader finds the column by its label.
+    read: Any = starfile.read(folder / "class-2.star", always_dict=True)
+    assert read["particles"]["rlnParticleFigureOfMerit"].between(0.8, 1).all()
+
+
+def test_nothing_sure_leaves_no_star_file_and_says_so(run, restarts, capsys):
+    cluster = ["cluster", run, "--count", "2", "--device", "cpu", "--name", "sure", "--overwrite"]
+    run_cli(*cluster, "--with", restarts[1], "--min-confidence", "1")
+    printed = capsys.readouterr().out
+    assert "48 of 48 particles are below 1" in printed
+    assert "Nothing is left, and no STAR file written, of 1, 2." in printed
+    assert not list((run / "clusters" / "sure").glob("*.star"))
+    assert Clusters.load(RunFolder.open(run), "sure").class_names == ["1", "2"]
+
+
+def test_without_the_options_star_files_are_as_before(run, clusters, restarts):
+    again = cluster_run(run, "content", (1, 4), conformations=2, others=restarts, name="bare", overwrite=True)
+    np.testing.assert_array_equal(again.classes.names, clusters.classes.names)
+    for path in (run / "clusters" / "content").glob("*.star"):
+        assert (run / "clusters" / "bare" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_shuffled_rows_give_the_same_classes(run, clusters, tmp_path):
@@ -311,6 +372,13 @@ def test_overwriting_replaces_what_belongs_to_the_classes_and_nothing_else(run, 
         (["cluster", "--method", "kmeans", "--name", "x"], "k-means cannot choose"),
         (["cluster", "--name", "../up"], "--name"),
         (["cluster", "--on", "pose"], "pose"),
+        (["cluster", "--name", "x", "--with", "nowhere"], "nowhere: not a run folder"),
+        (["cluster", "--name", "x", "--min-confidence", "-0.1"], "--min-confidence -0.1"),
+        (["cluster", "--name", "x", "--confidence-column", "a b"], "give a label such as"),
+        (
+            ["cluster", "--name", "x", "--confidence-column", "rlnAngleRot"],
+            "has a column rlnAngleRot already",
+        ),
         (["decode", "--classes", "other"], "no clusters 'other'"),
         (["traverse", "--classes", "content", "--from-class", "1", "--to-class", "9"], "no class '9'"),
         (["traverse", "--from-class", "1"], "--to-class belong together"),

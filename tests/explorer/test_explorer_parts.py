@@ -215,6 +215,13 @@ def test_a_star_file_comes_back_with_all_its_columns_and_nothing_is_overwritten(
     assert ids == source.ids[chosen].tolist()
     again = Codes.load(export_selection(folder, "mine", "codes", chosen, codes, None))
     np.testing.assert_array_equal(again.content, codes.content[chosen])
+    sure, other = Column("confidence (content)", np.arange(6) / 10), Column("rlnDefocusU", np.zeros(6))
+    columns = {sure.title: sure, other.title: other}
+    path = export_selection(folder, "sure", "codes", chosen, codes, None, columns)
+    np.testing.assert_array_equal(Codes.load(path).ids, codes.ids[chosen])
+    with np.load(path) as archive:
+        np.testing.assert_array_equal(archive[sure.title], sure.values[chosen])
+        assert other.title not in archive
     with pytest.raises(SettingError, match="not from a STAR file"):
         export_selection(folder, "mine", "star", chosen, codes, None)
     with pytest.raises(SettingError, match="nothing is selected"):

@@ -7,6 +7,7 @@ import numpy as np
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import LabelTable
 from dualcontrast.evaluation.d_score import why_not_scored
+from dualcontrast.evaluation.matching import matched
 from dualcontrast.evaluation.mixture import FITTED_ROWS, fit_mixture
 from dualcontrast.evaluation.regression import standardise
 from dualcontrast.random_streams import numpy_stream
@@ -22,13 +23,7 @@ def matched_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
     labels, clusters : numpy.ndarray, shape (N,)
         Two ways of naming the same images.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    _, label_index = np.unique(labels, return_inverse=True)
-    _, cluster_index = np.unique(clusters, return_inverse=True)
-    table = np.zeros((label_index.max() + 1, cluster_index.max() + 1), dtype=np.int64)
-    np.add.at(table, (label_index, cluster_index), 1)
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(labels))
+    return float(matched(labels, clusters).mean())
 
 
 def fit_and_assign(train: np.ndarray, test: np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, bool]:

@@ -1,12 +1,14 @@
 """Clusters of codes: a Gaussian mixture with a given or chosen number of components, or k-means."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dualcontrast.errors import SettingError
+from dualcontrast.evaluation.expected import Posteriors, expected_responsibilities
 from dualcontrast.evaluation.regression import standardise
 from dualcontrast.random_streams import numpy_stream
 
@@ -36,6 +38,11 @@ class Partition:
         Cluster of each code.
     responsibilities : numpy.ndarray, shape (N, K)
         Probability of each cluster given the code; rows sum to 1. k-means knows only 0 and 1.
+    expected : numpy.ndarray, shape (N, K)
+        Probability of each cluster averaged over the posterior of each code, see `expected_responsibilities`,
+        under the mixture with components as wide as codes drawn from their posteriors scatter; for k-means
+        the share of the posterior that lies nearest each centre. The same as `responsibilities` where no
+        variances are given. Rows sum to 1, but for what lies at components to which no code belongs.
     centres : numpy.ndarray, shape (K, d)
         Mean of the codes weighted by their responsibilities, in the units of the codes.
     distances : numpy.ndarray, shape (N,)
@@ -51,6 +58,7 @@ class Partition:
 
     labels: np.ndarray
     responsibilities: np.ndarray
+    expected: np.ndarray
     centres: np.ndarray
     distances: np.ndarray
     bic: dict[int, float]
@@ -105,6 +113,7 @@ def partition(
     method: ClusterMethod = "gmm",
     seed: int = 0,
     what: str = "codes",
+    variances: np.ndarray | None = None,
 ) -> Partition:
     """Divide codes into clusters.
 
@@ -148,16 +157,18 @@ def partition(
                 f"{what}: every particle has the same code, so there are no {low} clusters; "
                 "look at `dualcontrast evaluate` for a collapsed code"
             )
-        return _ordered(np.ones((rows_there, 1)), np.zeros((rows_there, 1)), codes, {}, True, 0)
+        alone = np.ones((rows_there, 1))
+        return _ordered(alone, alone, np.zeros((rows_there, 1)), codes, {}, True, 0)
     bic: dict[int, float] = {}
     if high > low:
-        x, _ = _directions(codes, rows, min(alive, SEARCHED_DIMENSIONS), high)
+        x, *_ = _directions(codes, rows, min(alive, SEARCHED_DIMENSIONS), high)
         for n in range(low, high + 1):
             bic[n] = float(fit_mixture(x, n, numpy_stream(seed, "clusters", n)).bic(x))
         low = min(bic, key=lambda n: bic[n])
-    x, everything = _directions(codes, rows, alive, low)
+    x, everything, scale = _directions(codes, rows, alive, low)
+    posteriors = None if variances is None else Posteriors(everything, variances, scale)
     if method == "kmeans":
-        return _kmeans(x, everything, codes, low, seed)
+        return _kmeans(x, everything, codes, low, seed, posteriors)
     best = fit_mixture(x, low, numpy_stream(seed, "clusters", low))
     bic = bic or {low: float(best.bic(x))}
     means, roots = np.asarray(best.means_), np.asarray(best.precisions_cholesky_)
@@ -166,7 +177,44 @@ def partition(
         [np.linalg.norm((everything - mean) @ root, axis=1) for mean, root in zip(means, roots, strict=True)],
         axis=1,
     )
-    return _ordered(best.predict_proba(everything), distances, codes, bic, bool(best.converged_), x.shape[1])
+    responsibilities = best.predict_proba(everything)
+    expected = responsibilities
+    if posteriors is not None:
+        expected = expected_responsibilities(_of_draws(best, posteriors, responsibilities), posteriors, seed)
+    return _ordered(responsibilities, expected, distances, codes, bic, bool(best.converged_), x.shape[1])
+
+
+def _of_draws(
+    mixture: "GaussianMixture", posteriors: Posteriors, responsibilities: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the responsibilities by the mixture of codes that are drawn, rather than posterior means.
+
+    Draws scatter about the mean of a component by the covariance of the posterior means, which was fitted,
+    and the mean covariance of the posteriors (law of total covariance). Without the latter, draws along a
+    dimension in which posteriors are wide and means close together, as in one that is nearly dead, would lie
+    far from every component, and be given to one that is as little theirs as the others.
+    """
+    covariances = np.asarray(mixture.covariances_) + posteriors.mean_covariances(responsibilities)
+    # W with Σ⁻¹ = W Wᵀ, so that the squared Mahalanobis distance is |Wᵀ (x - μ)|²; side by side for all
+    # components, in single precision: this is evaluated 128 times, and a million codes should take minutes.
+    whitening = np.swapaxes(np.linalg.inv(np.linalg.cholesky(covariances)), 1, 2)
+    # Factors of a Cholesky decomposition are triangular: the determinant is the product of the diagonal.
+    determinants = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+    logarithms = np.log(np.asarray(mixture.weights_)) + determinants
+    centres = np.einsum("kj,kji->ki", np.asarray(mixture.means_), whitening).ravel().astype(np.float32)
+    sides = np.concatenate(list(whitening), axis=1).astype(np.float32)
+
+    def responsibilities_of(x: np.ndarray) -> np.ndarray:
+        whitened = x.astype(np.float32) @ sides
+        whitened -= centres
+        whitened = whitened.reshape(len(x), len(whitening), -1)
+        joint = logarithms - 0.5 * np.einsum("nki,nki->nk", whitened, whitened)
+        joint -= joint.max(axis=1, keepdims=True)
+        np.exp(joint, out=joint)
+        joint /= joint.sum(axis=1, keepdims=True)
+        return joint
+
+    return responsibilities_of
 
 
 def check_count(count: int | tuple[int, int] | None, method: str = "gmm") -> tuple[int, int]:
@@ -187,7 +235,14 @@ def check_count(count: int | tuple[int, int] | None, method: str = "gmm") -> tup
     return low, high
 
 
-def _kmeans(x: np.ndarray, everything: np.ndarray, codes: np.ndarray, count: int, seed: int) -> Partition:
+def _kmeans(
+    x: np.ndarray,
+    everything: np.ndarray,
+    codes: np.ndarray,
+    count: int,
+    seed: int,
+    posteriors: Posteriors | None,
+) -> Partition:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -201,29 +256,39 @@ def _kmeans(x: np.ndarray, everything: np.ndarray, codes: np.ndarray, count: int
             random_state=random_state,
         ).fit(x)
         distances = means.transform(everything)
+
+    def nearest(points: np.ndarray) -> np.ndarray:
+        return np.eye(distances.shape[1])[means.transform(points).argmin(axis=1)]
+
     hard = np.eye(distances.shape[1])[distances.argmin(axis=1)]
-    return _ordered(hard, distances, codes, {}, means.n_iter_ < 500, x.shape[1])
+    expected = hard if posteriors is None else expected_responsibilities(nearest, posteriors, seed)
+    return _ordered(hard, expected, distances, codes, {}, means.n_iter_ < 500, x.shape[1])
 
 
-def _directions(codes: np.ndarray, rows: np.ndarray, most: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _directions(
+    codes: np.ndarray, rows: np.ndarray, most: int, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standardise codes, along principal directions where rows are too few for `most` dimensions.
 
     The directions are those of the codes as they are, not of standardised ones, in which a dimension of noise
-    counts as much as any other.
+    counts as much as any other. Returned are the codes of `rows`, those of all, and the matrix, shape
+    (d, dimensions), that takes a difference of two codes to that of the standardised ones.
     """
     dimensions = max(1, min(most, len(rows) // (FEWEST_PER_DIMENSION * count)))
-    fitted, everything = codes[rows], codes
+    fitted, everything, directions = codes[rows], codes, np.eye(codes.shape[1])
     if dimensions < codes.shape[1]:
         centred = fitted.astype(np.float64) - fitted.mean(axis=0, dtype=np.float64)
         _, vectors = np.linalg.eigh(centred.T @ centred)
         directions = vectors[:, ::-1][:, :dimensions]
         fitted, everything = fitted @ directions, everything @ directions
-    x, everything = standardise(fitted, everything)
-    return x, everything
+    units = np.eye(directions.shape[1])
+    x, everything, ends, origin = standardise(fitted, everything, units, np.zeros((1, len(units))))
+    return x, everything, directions @ (ends - origin)
 
 
 def _ordered(
     responsibilities: np.ndarray,
+    expected: np.ndarray,
     distances: np.ndarray,
     codes: np.ndarray,
     bic: dict[int, float],
@@ -238,10 +303,12 @@ def _ordered(
     # Of clusters of one size, the one whose centre comes first: the numbers then depend on the codes alone.
     order = np.lexsort((*centres.T[::-1], -sizes))
     order = order[sizes[order] > 0]
-    kept = responsibilities[:, order]
+    kept, kept_expected = responsibilities[:, order], expected[:, order]
     return Partition(
         labels=np.argsort(order)[np.searchsorted(np.sort(order), labels)],
         responsibilities=kept / kept.sum(axis=1, keepdims=True),
+        # What lies at components without members stays missing: it is no probability of another cluster.
+        expected=kept_expected,
         centres=centres[order],
         distances=distances[np.arange(len(codes)), labels],
         bic=bic,

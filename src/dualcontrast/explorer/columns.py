@@ -89,6 +89,11 @@ def _of_clusterings(run: RunFolder, ids: np.ndarray) -> Iterator[Column]:
         rows = positions_of(ids, clusters.ids)
         yield Column(f"class ({name})", _named(clusters.classes.names, rows))
         yield Column(f"probability ({name})", _measured(clusters.classes.probability, rows))
+        sure = clusters.confidence
+        if sure is not None:
+            yield Column(f"confidence ({name})", _measured(sure.confidence, rows))
+            yield Column(f"agreement of runs ({name})", _measured(sure.agreement, rows))
+            yield Column(f"expected probability ({name})", _measured(sure.expected, rows))
         if clusters.conformations is not None:
             yield Column(f"conformation ({name})", _named(clusters.conformations.names, rows))
         yield from _of_averages(run, name, ids)

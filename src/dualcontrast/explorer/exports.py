@@ -1,13 +1,16 @@
 """A selection as files for other programs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from dualcontrast.code_files import write_arrays
 from dualcontrast.codes import Codes
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import SettingError
+from dualcontrast.explorer.columns import Column
 from dualcontrast.explorer.selections import check_name
 from dualcontrast.export.star import write_star_subset
 from dualcontrast.files import write_text
@@ -18,7 +21,13 @@ SUFFIXES: dict[str, str] = {"ids": ".txt", "star": ".star", "codes": ".npz"}
 
 
 def export_selection(
-    folder: Path, name: str, kind: Kind, chosen: np.ndarray, codes: Codes, source: ImageSource | None
+    folder: Path,
+    name: str,
+    kind: Kind,
+    chosen: np.ndarray,
+    codes: Codes,
+    source: ImageSource | None,
+    columns: Mapping[str, Column] | None = None,
 ) -> Path:
     """Write the chosen particles into `RUN/explorer/exports`; files that are there stay.
 
@@ -30,13 +39,15 @@ def export_selection(
         Of the file; a number is added where it is taken.
     kind : {'ids', 'star', 'codes'}
         Ids, one a line; the STAR file of the run with the rows of these particles and all of its columns; or
-        their codes, for `Codes.load`.
+        their codes, for `Codes.load`, with their classes and the confidence in these.
     chosen : numpy.ndarray of bool, shape (N,)
         The particles.
     codes : Codes
         Of all particles.
     source : ImageSource or None
         The images of the run.
+    columns : mapping of str to Column, optional
+        What is known of all particles, by title; see `columns_of`.
 
     Returns
     -------
@@ -59,7 +70,12 @@ def export_selection(
     if kind == "ids":
         write_text(path, "".join(f"{particle}\n" for particle in ids.tolist()))
     elif kind == "codes":
-        Codes(**{key: values[chosen] for key, values in codes.arrays().items()}).save(path)
+        arrays = codes.arrays() | {
+            title: column.values
+            for title, column in (columns or {}).items()
+            if title.startswith(("class (", "confidence ("))
+        }
+        write_arrays(path, len(ids), [{key: values[chosen] for key, values in arrays.items()}])
     else:
         assert source is not None and source.star_file is not None
         write_star_subset(source.star_file, ids.tolist(), path)

@@ -171,6 +171,7 @@ class SelectionsPane:
                 view.selections.current,
                 view.codes,
                 view.source,
+                view.columns,
             )
         except (UserError, SettingError) as error:
             self._say(str(error))

@@ -50,6 +50,8 @@ class StarText:
         Of the file.
     image_names : numpy.ndarray of str, shape (N,)
         `rlnImageName` of every particle, without quotes, in the order of the file.
+    columns : tuple of str
+        Labels of the table of particles, such as `_rlnImageName`.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class StarText:
         self._optics = next(
             (t for t in tables if t.block == OPTICS_BLOCK and OPTICS_GROUP in t.columns), None
         )
+        self.columns = tuple(self._particles.columns)
         self.image_names = np.array(self._particles.column(IMAGE_NAME), dtype=str)
 
     @property

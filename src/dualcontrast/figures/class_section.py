@@ -175,6 +175,10 @@ def _how(clusters: Clusters) -> str:
         within = f" Each class was then sorted into conformations by {ON[settings['conformations_on']]}."
     if settings.get("edited_from"):
         within += f" Classes of '{settings['edited_from']}' were then merged or renamed by hand."
+    if clusters.confidence is not None:
+        others = len(settings["with"])
+        by = f", by {others} other {'run' if others == 1 else 'runs'}" if others else ""
+        within += f" Their mean confidence is {clusters.confidence.confidence.mean():.2f}{by}."
     return (
         f"{len(clusters.ids):,} particles in {count} {'class' if count == 1 else 'classes'} by "
         f"{METHODS[settings['method']]} on {ON[settings['on']]}; {chosen}.{within}"
