@@ -38,6 +38,8 @@ CLUSTERS, TRAVERSALS, EXPLORER = "clusters", "traversals", "explorer"
 # What the package writes below them.
 CLASS_SUFFIXES = (".csv", ".json", ".star", ".mrc", ".npy", ".png", ".gif", ".cxc")
 SKIPPED = "skipped.csv"
+# In a folder of several runs: which is the best.
+SELECTION = "selection.json"
 # All but the configuration.
 WHOLE_FILES = (
     *(COMMAND, ENVIRONMENT, SPLIT, SKIPPED, METRICS),
@@ -113,6 +115,11 @@ class RunFolder:
             When the folder does not exist or holds no run.
         """
         run = cls(Path(path))
+        if not run.exists() and (run.path / SELECTION).is_file():
+            best = run._read_json(SELECTION).get("best")
+            raise RunError(
+                f"{run.path}: holds several runs; name one of them, the best is {run.path / str(best)}"
+            )
         if not run.exists():
             raise RunError(f"{run.path}: not a run folder (no {CONFIG}); make one with `dualcontrast train`")
         return run

@@ -19,6 +19,7 @@ VERBS = (
     "train",
     "encode",
     "evaluate",
+    "select",
     "verify",
     "cluster",
     "average",

@@ -51,7 +51,7 @@ def print_evaluation(evaluation: dict[str, Any], title: str) -> None:
     from rich.table import Table
 
     from dualcontrast.evaluation.readings import readings
-    from dualcontrast.evaluation.words import collapse_sentences, next_steps, notes, overall
+    from dualcontrast.evaluation.words import collapse_sentences, label_free, next_steps, notes, overall
 
     console = Console(highlight=False)
     table = Table(title=escape(title), title_justify="left")
@@ -67,7 +67,7 @@ def print_evaluation(evaluation: dict[str, Any], title: str) -> None:
     console.print(table)
     level, verdict = overall(evaluation)
     console.print(f"[bold {STYLES[level]}]{escape(verdict)}[/]")
-    for sentence in collapse_sentences(evaluation) + notes(evaluation):
+    for sentence in collapse_sentences(evaluation) + label_free(evaluation) + notes(evaluation):
         console.print(escape(sentence))
     console.print("\nWhat to do next:")
     for step in next_steps(evaluation):

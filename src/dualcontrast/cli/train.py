@@ -19,6 +19,9 @@ EXAMPLES = """**Examples**
   --output runs/half --box 32 --lowpass 20 --mask-diameter 280`
 - On four GPUs, or on two nodes with four each: `dualcontrast train mnist --output runs/four --devices 4`;
   `srun --nodes 2 --ntasks-per-node 4 dualcontrast train mnist --output runs/eight`
+- Three seeds, of which the best is pointed out: `dualcontrast train mnist --output runs/three --restarts 3`
+- The settings that matter most, too: `dualcontrast train mnist --output runs/many --search`; or others:
+  `--try weights.rotation=0,0.1,0.3`
 - Options from a file: `dualcontrast train mnist --output runs/file --config settings.yaml`, which holds for
   example `epochs: 40` and `settings: {weights: {independence: 2}}`; flags override it
 """
@@ -38,6 +41,9 @@ def train(
     content_dim: int | None = None,
     transformation_dim: int | None = None,
     seed: int | None = None,
+    restarts: int | None = None,
+    search: Flag | None = None,
+    tried: Annotated[tuple[str, ...], Parameter(name="--try", negative=())] = (),
     labels: Path | None = None,
     folder_labels: bool | None = None,
     datadir: Path | None = None,
@@ -89,6 +95,14 @@ def train(
         Length of the transformation code.
     seed
         Seed of everything random; 0 unless given.
+    restarts
+        Train so many times, with this seed and the next ones, each into a folder of its own in the output
+        folder, and rank the runs as `dualcontrast select` does.
+    search
+        Train with several values of the settings that matter most for the method, and rank the runs.
+    tried
+        Train with each of several values of a setting, as NAME=VALUE,VALUE, and rank the runs; can be given
+        several times, for every combination.
     labels
         CSV file with an `id` column; labels are used for scores only, never for training.
     folder_labels
@@ -148,6 +162,8 @@ def train(
         "content_dim": content_dim,
         "transformation_dim": transformation_dim,
         "seed": seed,
+        "restarts": restarts,
+        "search": search,
         "labels": None if labels is None else str(labels),
         "folder_labels": folder_labels,
         "datadir": None if datadir is None else str(datadir),
@@ -175,30 +191,34 @@ def train(
     }
     of_model = ("epochs", "batch_size", "learning_rate", "content_dim", "transformation_dim")
     changes |= {name: options.pop(name) for name in of_model if name in options}
+    seeds, searched = options.pop("restarts", None), options.pop("search", False)
 
     from dualcontrast import pipeline, settings
     from dualcontrast.errors import SettingError
     from dualcontrast.training.loop import Stopped
 
     try:
-        run = pipeline.train(
-            data,
-            output,
-            **options,
-            changes=changes,
-            options=settings.from_plain(pipeline.DataOptions, of_data),
-            checkpoint_seconds=checkpoint_seconds,
-            resume=resume,
-            overwrite=overwrite,
-            evaluate=evaluate,
-            progress=progress,
-        )
+        options |= {
+            "changes": changes,
+            "options": settings.from_plain(pipeline.DataOptions, of_data),
+            "checkpoint_seconds": checkpoint_seconds,
+            "resume": resume,
+            "overwrite": overwrite,
+            "evaluate": evaluate,
+            "progress": progress,
+        }
+        if seeds is not None or searched or tried:
+            _train_several(data, output, seeds or 1, searched, dict(map(parse_values, tried)), options)
+            return
+        run = pipeline.train(data, output, **options)
     except SettingError as error:
         if config is None:
             raise
         raise SettingError(f"{error} (look at {config} and at the flags)") from None
     except Stopped as stop:
         again = f"dualcontrast train {data} --output {output} --resume"
+        if seeds is not None or searched or tried:
+            again = "the same command and --resume"
         print(f"stopped after step {stop.step:,}; the state is kept. Go on with:\n  {again}", file=sys.stderr)
         sys.exit(128 + stop.signal_number)
     if run.config["data"].get("skip_bad"):
@@ -212,6 +232,26 @@ def train(
         print_results(run)
     else:
         print(f"trained: {run.path}")
+
+
+def _train_several(
+    data: str, output: Path, seeds: int, searched: bool, values: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Train several times, and print the ranking."""
+    from dualcontrast.cli.select import print_ranking
+    from dualcontrast.run_folder import SELECTION
+    from dualcontrast.trials import Trial, search_of, train_several
+
+    def say(number: int, count: int, trial: Trial) -> None:
+        print(f"training {number} of {count}: {output / trial.folder}", file=sys.stderr)
+
+    if searched:
+        values = search_of(options.get("method")) | values
+    trained = train_several(data, output, restarts=seeds, values=values, on_trial=say, **options)
+    print_ranking(trained.ranked)
+    for folder, reason in trained.failed.items():
+        print(f"did not end: {output / folder}: {reason}")
+    print(f"\nRanking: {output / SELECTION}")
 
 
 def read_options(path: Path, known: list[str]) -> dict[str, Any]:
@@ -263,3 +303,21 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, parse_yaml(value)
     except ValueError as error:
         raise SettingError(f"--set {text}: the value cannot be read ({error}); mend it") from None
+
+
+def parse_values(text: str) -> tuple[str, list[Any]]:
+    """Split NAME=VALUE,VALUE; each value is read as YAML.
+
+    Raises
+    ------
+    SettingError
+        When it is written otherwise.
+    """
+    from dualcontrast.errors import SettingError
+
+    name, equals, values = text.partition("=")
+    if not equals or not name or not all(value.strip() for value in values.split(",")):
+        raise SettingError(
+            f"--try {text}: write it as NAME=VALUE,VALUE, for example --try weights.independence=1,4"
+        )
+    return name, [parse_setting(f"{name}={value.strip()}")[1] for value in values.split(",")]

@@ -6,9 +6,16 @@ from typing import Any
 from torch import Tensor
 
 from dualcontrast.evaluation.activity import activity, collapse
+from dualcontrast.evaluation.groups import group_scores
 from dualcontrast.evaluation.inference import encode_images
 from dualcontrast.evaluation.regression import cross_fitted_r_squared
-from dualcontrast.evaluation.rotation import draw_angles, encode_rotated, relative_movement, rotation_readout
+from dualcontrast.evaluation.rotation import (
+    draw_angles,
+    encode_rotated,
+    relative_movement,
+    relative_readout,
+    rotation_readout,
+)
 from dualcontrast.evaluation.swap import measure_swaps
 from dualcontrast.methods.base import Method
 from dualcontrast.random_streams import numpy_stream
@@ -42,7 +49,8 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
     -------
     dict
         `content_invariance`, `transformation_response` (see `relative_movement`); `rotation_readout` (see
-        there) from both codes; `swap_consistency`, `self_consistency`, `decoder_use` of both codes and
+        there) and `relative_readout` (see there) from both codes; `groups` (see `GroupScores`; None where c
+        does not vary); `swap_consistency`, `self_consistency`, `decoder_use` of both codes and
         `reconstruction` (see `Swaps`; None without a decoder); `cross_predictability`, five-fold R² of one
         code from the other by ridge regression (`linear`) and by Gaussian-kernel ridge regression
         (`nonlinear`); `active_dimensions` (see `Activity`); `collapse` (see `Collapse`); `images`, how many
@@ -65,6 +73,10 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
             "from_content": rotation_readout(rotated_c, angles, seed),
             "from_transformation": rotation_readout(rotated_z, angles, seed),
         },
+        "relative_readout": {
+            "from_content": relative_readout(c, rotated_c, angles, seed),
+            "from_transformation": relative_readout(z, rotated_z, angles, seed),
+        },
         "cross_predictability": {
             "content_from_transformation": {
                 "linear": cross_fitted_r_squared(z, c, folds("c")),
@@ -79,6 +91,11 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
     for key in ("content_invariance", "transformation_response"):
         if found[key] is None:
             reasons[key] = "the code is the same for every image, so no distance can be compared"
+
+    groups = group_scores(c, rotated_c, z, seed)
+    found["groups"] = None if groups is None else asdict(groups)
+    if groups is None:
+        reasons["groups"] = "c does not vary, or there are fewer than 20 images"
 
     active = {"content": activity(encoding.content), "transformation": activity(encoding.transformation)}
     found["active_dimensions"] = {code: asdict(value) for code, value in active.items()}

@@ -54,6 +54,7 @@ THRESHOLDS: dict[str, tuple[float, float]] = {
     "invariance": (0.75, 0.5),
     "reconstruction": (0.7, 0.4),
     "clusters": (0.85, 0.5),
+    "groups": (0.7, 0.4),
 }
 
 
@@ -83,6 +84,7 @@ def readings(evaluation: dict[str, Any]) -> list[Reading]:
         *_within_content(evaluation),
         *_confounds(evaluation),
         _invariance(evaluation),
+        *_groups(evaluation),
         *(_readout(evaluation, code) for code in ("transformation", "content")),
         *(_swap(evaluation, code) for code in CODES),
         *(_cross(evaluation, code) for code in CODES),
@@ -256,6 +258,39 @@ def _invariance(evaluation: dict[str, Any]) -> Reading:
         f"(0 %: c does not see the turn; 100 %: it might be another image). Lower is better.{void or ''}"
     )
     return judged(key, title, value, 0 if void else 1 - value, "invariance", meaning)
+
+
+def _groups(evaluation: dict[str, Any]) -> list[Reading]:
+    """Judge how groups of c are told, which stand for labels; evaluations of earlier versions have none."""
+    if "groups" not in evaluation["diagnostics"]:
+        return []
+    block = evaluation["diagnostics"]["groups"]
+    titles = {
+        "content": "Groups of c that turned images stay in",
+        "transformation": "Groups of c read from z",
+    }
+    found = []
+    for code in CODES:
+        key, title = f"diagnostics.groups.from_{code}", titles[code]
+        if block is None:
+            found.append(unknown(key, title, lookup(evaluation, "diagnostics.reasons.groups")))
+            continue
+        value, void = block[f"from_{code}"], low_is_void(evaluation, *CODES)
+        beyond = f"{percent(value)} of what chance leaves open (Cohen's kappa)"
+        if code == "content":
+            meaning = (
+                f"Of {block['count']} groups of c, found without labels, an image and its turned copy fall "
+                f"into the same one in {beyond}. Higher is better.{void or ''}"
+            )
+            found.append(judged(key, title, value, 0 if void else value, "groups", meaning))
+        else:
+            meaning = (
+                f"A linear classifier that sees only z names the group of c in {beyond}. Lower is better."
+            )
+            found.append(
+                judged(key, title, value, 0 if void else 1 - value, "absent", meaning + (void or ""))
+            )
+    return found
 
 
 def _readout(evaluation: dict[str, Any], code: str) -> Reading:

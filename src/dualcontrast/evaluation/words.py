@@ -2,14 +2,21 @@
 
 from typing import Any
 
+from dualcontrast.errors import RunError
+from dualcontrast.evaluation.label_free import label_free_score
 from dualcontrast.evaluation.readings import CODES, CROSS, LETTER, Level, has_collapsed, lookup, readings
 
-Z_KNOWS = ("d_score.content.from_transformation", f"{CROSS}content_from_transformation.nonlinear")
+Z_KNOWS = (
+    "d_score.content.from_transformation",
+    "diagnostics.groups.from_transformation",
+    f"{CROSS}content_from_transformation.nonlinear",
+)
 Z_WEAK = (
     "diagnostics.rotation_readout.from_transformation",
     "diagnostics.swap_consistency.transformation",
 )
 C_MOVES = (
+    "diagnostics.groups.from_content",
     "d_score.transformation.from_content",
     "diagnostics.rotation_readout.from_content",
     "diagnostics.content_invariance",
@@ -41,9 +48,9 @@ def overall(evaluation: dict[str, Any]) -> tuple[Level, str]:
         return "poor", f"Do not use this run: {' and '.join(dead)} collapsed, so nothing is separated."
     level = {reading.key: reading.level for reading in readings(evaluation)}
     leaks = []
-    if "poor" in [level[key] for key in Z_KNOWS]:
+    if "poor" in [level.get(key) for key in Z_KNOWS]:
         leaks.append("z still tells what belongs to c")
-    if "poor" in [level[key] for key in C_MOVES]:
+    if "poor" in [level.get(key) for key in C_MOVES]:
         leaks.append("c still changes with the state of the image")
     if leaks:
         return "fair", f"The codes are separated only in part: {'; '.join(leaks)}."
@@ -66,12 +73,24 @@ def overall(evaluation: dict[str, Any]) -> tuple[Level, str]:
     return "good", "Content and transformation are well separated."
 
 
+def label_free(evaluation: dict[str, Any]) -> list[str]:
+    """Say the label-free score and what holds it back; nothing for evaluations of earlier versions."""
+    try:
+        score = label_free_score(evaluation)
+    except RunError:
+        return []
+    return [
+        f"The label-free score is {score.value:.2f}, on a scale from 0 to 1 for runs on the same images "
+        f"(`dualcontrast select`). What holds it back: {score.why}."
+    ]
+
+
 def next_steps(evaluation: dict[str, Any]) -> list[str]:
     """Say what to try, most pressing first; at most four."""
     level = {reading.key: reading.level for reading in readings(evaluation)}
 
     def any_poor(*keys: str) -> bool:
-        return any(level[key] == "poor" for key in keys)
+        return any(level.get(key) == "poor" for key in keys)
 
     steps = []
     for code in CODES:
@@ -106,8 +125,7 @@ def next_steps(evaluation: dict[str, Any]) -> list[str]:
     if not steps:
         steps.append(
             "Look at the transfer grid: every column should keep one identity, every row one pose. Then "
-            "train "
-            "once more with another `--seed`: what is real comes back."
+            "train with `--restarts 3` into another folder: what is real comes back."
         )
     if all(level[f"d_score.content.from_{code}"] == "unknown" for code in CODES):
         steps.append(
@@ -143,4 +161,10 @@ def sentences(evaluation: dict[str, Any]) -> list[str]:
     measured = [
         f"{reading.title}: {reading.meaning}" for reading in readings(evaluation) if reading.value is not None
     ]
-    return [verdict, *collapse_sentences(evaluation), *measured, *notes(evaluation)]
+    return [
+        verdict,
+        *collapse_sentences(evaluation),
+        *label_free(evaluation),
+        *measured,
+        *notes(evaluation),
+    ]

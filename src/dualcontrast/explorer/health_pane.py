@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.readings import readings
-from dualcontrast.evaluation.words import collapse_sentences, next_steps, notes, overall
+from dualcontrast.evaluation.words import collapse_sentences, label_free, next_steps, notes, overall
 from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import make_figure, note_html
 from dualcontrast.explorer.styles import html
@@ -127,7 +127,8 @@ class HealthPane:
             Markup("<li>{}</li>").format(as_code(step)) for step in next_steps(evaluation)
         )
         limits = Markup("").join(
-            Markup("<p>{}</p>").format(text) for text in (*collapse_sentences(evaluation), *notes(evaluation))
+            Markup("<p>{}</p>").format(text)
+            for text in (*collapse_sentences(evaluation), *label_free(evaluation), *notes(evaluation))
         )
         report = (
             Markup('<p><a href="files/{}" target="_blank" rel="noopener">the whole report</a></p>').format(

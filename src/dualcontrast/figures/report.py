@@ -19,6 +19,7 @@ from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.evaluation.readings import Reading, readings
 from dualcontrast.evaluation.words import (
     collapse_sentences,
+    label_free,
     next_steps,
     notes,
     overall,
@@ -69,6 +70,10 @@ GLOSSARY = (
     (
         "R²",
         "Share of the variation of a quantity that is predicted: 0 is no better than its mean, 1 is exact.",
+    ),
+    (
+        "Cohen's kappa",
+        "Agreement of two namings of the same images: 0 for namings by chance, 1 for the same names.",
     ),
     (
         "adjusted Rand index",
@@ -199,7 +204,7 @@ def render(
         facts=facts(config, evaluation),
         level=level,
         verdict=verdict,
-        collapse=collapse_sentences(evaluation),
+        alive=collapse_sentences(evaluation) + label_free(evaluation),
         notes=notes(evaluation),
         # Classes of a dead code would only mislead.
         steps=next_steps(evaluation) + (hint if level != "poor" else []),

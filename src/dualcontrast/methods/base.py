@@ -1,8 +1,9 @@
 """The contract that every method keeps, so that one loop trains and one evaluation judges them all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -148,6 +149,9 @@ class Method(nn.Module, ABC):
         Numbers of spatial dimensions that the method is defined for.
     other_dimensions : str
         Told to users whose images have another number of dimensions: why not, and what to do instead.
+    search : mapping of str to sequence
+        The two or three settings whose best values differ from data set to data set, by dotted name, each
+        with the values that `--search` tries; empty where none is known.
     """
 
     name: ClassVar[str]
@@ -156,6 +160,7 @@ class Method(nn.Module, ABC):
     generative: ClassVar[bool] = True
     spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
     other_dimensions: ClassVar[str] = "choose another --method"
+    search: ClassVar[Mapping[str, Sequence[Any]]] = MappingProxyType({})
 
     config: Any
     image_shape: tuple[int, ...]

@@ -237,6 +237,8 @@ class DualContrastMethod(Method):
         "without_con_z": WITHOUT_CON_Z,
     }
 
+    search = {"weights.independence": (1.0, 2.0, 4.0), "exchange_share": (0.4, 1.0)}  # noqa: RUF012
+
     config: DualContrastConfig
 
     def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...], bounded: bool) -> None:

@@ -1,0 +1,195 @@
+"""Several trainings on the same images, with other seeds or settings, of which the best is pointed out."""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dualcontrast import settings
+from dualcontrast.errors import RunError, SettingError
+from dualcontrast.files import write_text
+from dualcontrast.methods.registry import method_class
+from dualcontrast.model import Model
+from dualcontrast.pipeline import train
+from dualcontrast.run_folder import CONFIG, SELECTION
+from dualcontrast.selection import Ranked, select
+from dualcontrast.training.loop import NotFiniteError
+
+# Trainings take long; a mistyped list should not start hundreds.
+MOST_TRAININGS = 100
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One of the trainings.
+
+    Attributes
+    ----------
+    folder : str
+        Name of its run folder.
+    seed : int
+        Of everything random.
+    changes : dict
+        Settings that differ among the trials, by dotted name.
+    """
+
+    folder: str
+    seed: int
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of the trainings.
+
+    Attributes
+    ----------
+    ranked : list of Ranked
+        Those that ended, the best first.
+    failed : dict of str to str
+        Folders of those that did not, and why.
+    """
+
+    ranked: list[Ranked]
+    failed: dict[str, str]
+
+
+def search_of(method: str | None) -> dict[str, Sequence[Any]]:
+    """Return the settings of a method that matter most, each with the values that are worth trying.
+
+    Raises
+    ------
+    SettingError
+        When the method names none.
+    """
+    name = method or Model.default_method
+    values = method_class(name).search
+    if not values:
+        raise SettingError(f"--search: {name} names no settings to search; name some yourself with --try")
+    return dict(values)
+
+
+def plan(restarts: int = 1, seed: int = 0, values: Mapping[str, Sequence[Any]] | None = None) -> list[Trial]:
+    """List the trainings: every combination of the values, each with so many seeds.
+
+    Parameters
+    ----------
+    restarts : int
+        Seeds of each combination: `seed`, `seed + 1`, ...
+    seed : int
+        The first.
+    values : mapping of str to sequence, optional
+        Values to try of each setting, by dotted name.
+
+    Raises
+    ------
+    SettingError
+        When there would be only one training, or more than 100, or a value is named twice.
+    """
+    if restarts < 1:
+        raise SettingError(f"--restarts {restarts}: at least one training is needed")
+    values = values or {}
+    for name, tried in values.items():
+        if not tried or len({repr(value) for value in tried}) < len(tried):
+            raise SettingError(f"--try {name}: name every value once, for example --try {name}=1,2")
+    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    count = restarts * len(combinations)
+    if count == 1:
+        raise SettingError("only one training is asked for; give --restarts 3, or several values to --try")
+    if count > MOST_TRAININGS:
+        raise SettingError(f"{count:,} trainings are asked for, at most {MOST_TRAININGS}; try fewer values")
+    trials = []
+    for changes, offset in itertools.product(combinations, range(restarts)):
+        words = [f"{name}-{value}" for name, value in changes.items()]
+        folder = "_".join([*words, f"seed-{seed + offset}"])
+        trials.append(Trial(re.sub(r"[^\w.-]+", "-", folder), seed + offset, changes))
+    if len({trial.folder for trial in trials}) < len(trials):
+        raise SettingError("--try: two values give the same name of a folder; train them one after the other")
+    return trials
+
+
+def train_several(
+    data: str | Path,
+    output: str | Path,
+    *,
+    restarts: int = 1,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    seed: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    on_trial: Callable[[int, int, Trial], None] = lambda number, count, trial: None,
+    **options: Any,
+) -> Trained:
+    """Train several times, each into a folder of its own in `output`, and rank the runs without labels.
+
+    Parameters
+    ----------
+    data : str or Path
+        As for `train`.
+    output : str or Path
+        Folder that gets a run folder for each training, such as `seed-0`, and `selection.json`: the ranking,
+        as from `select`.
+    restarts, values : optional
+        See `plan`.
+    seed : int, optional
+        The first seed; 0 unless given.
+    changes : mapping, optional
+        Settings that all trainings have in common.
+    on_trial : callable
+        Told before each training: its number from 1, how many there are, and which.
+    **options
+        As for `train`. With `resume`, runs that are finished are kept, and the others go on or begin.
+
+    Returns
+    -------
+    Trained
+        The ranking.
+
+    Raises
+    ------
+    SettingError
+        As from `plan` and `train`, or for several devices, or without an evaluation to rank by.
+    RunError
+        When `output` holds a run, or no training ended.
+    """
+    output = Path(output)
+    trials = plan(restarts, seed or 0, values)
+    if options.get("devices") not in (None, 1, "1") or options.get("nodes") not in (None, 1):
+        raise SettingError(
+            "several trainings go one after the other on one device; start them one by one with --devices, "
+            "and rank them with `dualcontrast select`"
+        )
+    if not options.get("evaluate", True):
+        raise SettingError("runs are ranked by their evaluation; leave --no-evaluate out")
+    if (output / CONFIG).exists():
+        raise RunError(f"{output}: holds a run; choose another --output for several")
+    changes_of = {trial.folder: settings.nest({**(changes or {}), **trial.changes}) for trial in trials}
+    for trial in trials:
+        # A value that cannot be is found before the first training, not after it.
+        Model(options.get("method"), options.get("preset"), seed=trial.seed, **changes_of[trial.folder])
+    runs, failed = [], {}
+    for number, trial in enumerate(trials, 1):
+        on_trial(number, len(trials), trial)
+        wanted = {"seed": trial.seed, "changes": changes_of[trial.folder]}
+        try:
+            runs.append(train(data, output / trial.folder, **wanted, **options))
+        except NotFiniteError as error:
+            # Others may do better.
+            failed[trial.folder] = str(error)
+    if not runs:
+        raise RunError(f"{output}: no training came to its end; the first: {next(iter(failed.values()))}")
+    trained = Trained(select(runs), failed)
+    _write(output, trained, trials)
+    return trained
+
+
+def _write(output: Path, trained: Trained, trials: Sequence[Trial]) -> None:
+    changes = {trial.folder: trial.changes for trial in trials}
+    rows = [
+        {**ranked.as_dict(), "run": ranked.path.name, "changes": changes[ranked.path.name]}
+        for ranked in trained.ranked
+    ]
+    record = {"best": rows[0]["run"], "runs": rows, "failed": trained.failed}
+    write_text(output / SELECTION, json.dumps(record, indent=2, allow_nan=False) + "\n")
