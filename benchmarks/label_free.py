@@ -149,6 +149,9 @@ def train_one(dataset: DataSet, arguments: dict[str, Any], output: Path) -> str:
         )
         encode_run(run, progress=False)
         evaluate_run(run)
+    elif "groups" not in (run := RunFolder.open(output)).evaluation["diagnostics"]:
+        # Measured by an earlier version.
+        evaluate_run(run, overwrite=True)
     return str(output)
 
 

@@ -110,14 +110,20 @@ def test_a_value_that_cannot_be_is_found_before_anything_is_trained(images, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"devices": 2}, "on one device"),
-        ({"nodes": 2}, "on one device"),
+        ({"devices": 2, "device": "cpu"}, "on one device"),
         ({"evaluate": False}, "no-evaluate"),
     ],
 )
 def test_what_several_trainings_cannot_do(images, tmp_path, options, message):
     with pytest.raises(SettingError, match=message):
         train_several(images, tmp_path / "runs", restarts=2, **options)
+
+
+def test_several_processes_of_torchrun_are_several_devices(images, tmp_path, monkeypatch):
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("LOCAL_WORLD_SIZE", "2"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError, match="on one device"):
+        train_several(images, tmp_path / "runs", restarts=2, device="cpu")
 
 
 def test_it_does_not_train_into_a_run(images, trained):

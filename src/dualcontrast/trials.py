@@ -16,6 +16,7 @@ from dualcontrast.model import Model
 from dualcontrast.pipeline import train
 from dualcontrast.run_folder import CONFIG, SELECTION
 from dualcontrast.selection import Ranked, select
+from dualcontrast.training.engine import check_devices
 from dualcontrast.training.loop import NotFiniteError
 
 # Trainings take long; a mistyped list should not start hundreds.
@@ -156,7 +157,9 @@ def train_several(
     """
     output = Path(output)
     trials = plan(restarts, seed or 0, values)
-    if options.get("devices") not in (None, 1, "1") or options.get("nodes") not in (None, 1):
+    where = (options.get("device", "auto"), options.get("devices"), options.get("nodes"))
+    # Those that torchrun or srun have started count too.
+    if check_devices(*where) != (1, 1):
         raise SettingError(
             "several trainings go one after the other on one device; start them one by one with --devices, "
             "and rank them with `dualcontrast select`"
