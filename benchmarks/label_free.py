@@ -13,7 +13,7 @@ run takes about a minute on one core. Runs are folders below `runs/label-free`; 
 import argparse
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +23,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from dualcontrast import RunFolder, train
+from dualcontrast.benchmark.tables import look_up
 from dualcontrast.cli.demo import ASSEMBLIES, STARMEN_SETTINGS, SUBTOMOGRAMS
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.evaluation.label_free import label_free_score
-from dualcontrast.evaluation.readings import readings
+from dualcontrast.evaluation.readings import has_collapsed, readings
 from dualcontrast.pipeline import DataOptions, encode_run
 from dualcontrast.run_folder import EVALUATION
 from dualcontrast.settings import from_plain
@@ -104,6 +105,8 @@ def datasets(asked: argparse.Namespace) -> dict[str, DataSet]:
         "starmen": DataSet(str(starmen), "default", STARMEN_SETTINGS | {"epochs": 5}, box=32),
         "subtomograms": DataSet(str(particles / "particles.star"), "subtomogram", {"epochs": 6}, box=16),
     }
+    rotated = DataOptions(limit=8_000)
+    found["rotated-mnist"] = DataSet("rotated-mnist", "short", {"epochs": 4}, rotated)
     if asked.strokes:
         options = DataOptions(limit=8_000, labels=str(asked.strokes.resolve()))
         found["mnist"] = DataSet("mnist", "short", {"epochs": 4}, options)
@@ -206,29 +209,81 @@ def train_all(asked: argparse.Namespace) -> None:
                 print(f"{folder}: {type(error).__name__}: {error}", flush=True)
 
 
-def print_tables(output: Path) -> None:
-    """Print every run, and the rank correlations."""
-    rows: dict[str, list[tuple[str, float, float]]] = {}
+def found_in(output: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Read the names and evaluations of all runs, by data set."""
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in sorted(output.glob(f"*/*/{EVALUATION}")):
         evaluation = RunFolder.open(path.parent).evaluation
-        value = label_free_score(evaluation).value
-        entry = (path.parent.name.replace("-", " "), value, labelled_result(evaluation))
-        rows.setdefault(path.parts[-3], []).append(entry)
-    correlations: dict[str, float] = {}
-    rank: Callable[..., Any] = spearmanr
-    for dataset, found in rows.items():
-        print(f"\n| {dataset} | label-free score | against labels |\n|---|---|---|")
-        for name, score, labelled in sorted(found, key=lambda row: -row[1]):
+        found.setdefault(path.parts[-3], []).append((path.parent.name.replace("-", " "), evaluation))
+    return found
+
+
+def print_tables(output: Path) -> None:
+    """Print every run, and the rank correlations of the score and of what was tried beside it."""
+    found = found_in(output)
+    for dataset, runs in found.items():
+        print(f"\n| {dataset} | score | against labels |\n|---|---|---|")
+        rows = [(label_free_score(each).value, labelled_result(each), name) for name, each in runs]
+        for score, labelled, name in sorted(rows, reverse=True):
             print(f"| {name} | {score:.3f} | {labelled:.3f} |")
-        correlations[dataset] = float(rank([row[1] for row in found], [row[2] for row in found]).statistic)
-    print("\n| data set | runs | rank correlation |\n|---|---|---|")
-    for dataset, value in correlations.items():
-        print(f"| {dataset} | {len(rows[dataset])} | {value:.2f} |")
-    every = [row for found in rows.values() for row in found]
-    pooled = float(rank([row[1] for row in every], [row[2] for row in every]).statistic)
-    mean = np.mean(list(correlations.values()))
-    print(f"| mean | | {mean:.2f} |")
-    print(f"| all runs together | {len(every)} | {pooled:.2f} |")
+    print(f"\n| rank correlation | {' | '.join(found)} | all {sum(map(len, found.values()))} |")
+    print("|---" * (len(found) + 2) + "|")
+    for name, form in FORMS.items():
+        correlations = [rank_correlation(runs, form) for runs in found.values()]
+        correlations.append(rank_correlation([run for runs in found.values() for run in runs], form))
+        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in correlations)} |")
+
+
+def rank_correlation(
+    runs: Sequence[tuple[str, dict[str, Any]]], form: Callable[[dict[str, Any]], float]
+) -> float:
+    """Compare the order by a label-free number with that by labels (Spearman)."""
+    rank: Callable[..., Any] = spearmanr
+    return float(
+        rank([form(each) for _, each in runs], [labelled_result(each) for _, each in runs]).statistic
+    )
+
+
+def means_of(*keys: str) -> Callable[[dict[str, Any]], float]:
+    """Make the mean of diagnostics, 0 where a code is dead; those after a minus are taken from 1."""
+
+    def form(evaluation: dict[str, Any]) -> float:
+        if any(has_collapsed(evaluation, code) for code in ("content", "transformation")):
+            return 0.0
+        values = []
+        for key in keys:
+            value = look_up(evaluation["diagnostics"], key.removeprefix("-"))
+            share = min(1.0, max(0.0, 0.0 if value is None else value))
+            values.append(1 - share if key.startswith("-") else share)
+        return float(np.mean(values))
+
+    return form
+
+
+GROUPS = ("groups.from_content", "-groups.from_transformation")
+TURNS = ("relative_readout.from_transformation", "-rotation_readout.from_content")
+SWAPS = ("swap_consistency.content", "swap_consistency.transformation")
+CROSS = "-cross_predictability.content_from_transformation.nonlinear"
+FORMS: dict[str, Callable[[dict[str, Any]], float]] = {
+    "**the score**": lambda evaluation: label_free_score(evaluation).value,
+    "groups kept by c alone": means_of(GROUPS[0]),
+    "groups not told by z alone": means_of(GROUPS[1]),
+    "with the turn told by z and not by c": means_of(*GROUPS, *TURNS),
+    "with the turn, and 1 - relative read-out from c": means_of(
+        *GROUPS, TURNS[0], "-relative_readout.from_content"
+    ),
+    "with the swap of z": means_of(*GROUPS, SWAPS[1]),
+    "invariance and cross-predictability": means_of("-content_invariance", CROSS),
+    "invariance, cross-predictability, swaps": means_of("-content_invariance", CROSS, *SWAPS),
+    "these, rotation read-outs and reconstruction": means_of(
+        "-content_invariance",
+        CROSS,
+        *SWAPS,
+        "rotation_readout.from_transformation",
+        TURNS[1],
+        "-reconstruction.relative",
+    ),
+}
 
 
 if __name__ == "__main__":

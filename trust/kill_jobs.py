@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from PIL import Image
+from PIL import Image, ImageSequence
 from safetensors.numpy import load_file
 
 from dualcontrast import Codes, RunFolder, encoding, packing, pipeline
@@ -95,9 +95,10 @@ def check_run(run: Path) -> None:
             load_file(path)
         elif path.suffix == ".pt":
             load_checkpoint(path, {})
-        elif path.suffix == ".png":
+        elif path.suffix in (".png", ".gif"):
             with Image.open(path) as picture:
-                picture.load()
+                for frame in ImageSequence.Iterator(picture):
+                    frame.load()
         elif path.suffix == ".yaml":
             assert isinstance(yaml.safe_load(path.read_text()), dict)
         elif path.suffix == ".json":
