@@ -208,7 +208,9 @@ def train(
             "progress": progress,
         }
         if seeds is not None or searched or tried:
-            _train_several(data, output, seeds or 1, searched, dict(map(parse_values, tried)), options)
+            _train_several(
+                data, output, 1 if seeds is None else seeds, searched, dict(map(parse_values, tried)), options
+            )
             return
         run = pipeline.train(data, output, **options)
     except SettingError as error:
