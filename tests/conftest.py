@@ -25,25 +25,3 @@ def source() -> ArraySource:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-# Files that take minutes, longest first: begun last, they would be waited for by one process alone.
-SLOWEST = (
-    "training/test_ranks.py",
-    "explorer/test_in_browser.py",
-    "benchmark/test_table1.py",
-    "trust/test_faults.py",
-    "figures/test_report.py",
-    "training/test_resume.py",
-    "test_class_averages.py",
-    "trust/test_kill_points.py",
-    "test_trials.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        found = [number for number, name in enumerate(SLOWEST) if item.path.as_posix().endswith(name)]
-        return found[0] if found else len(SLOWEST)
-
-    items.sort(key=place)
