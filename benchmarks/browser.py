@@ -1,25 +1,15 @@
 """Chromium without a screen, for what is measured and drawn in a browser."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Root may not use the sandbox; without a graphics card, WebGL is drawn in software.
-OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--no-first-run",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from chromium import find, started
+
 IDLE = "() => window.Bokeh?.documents?.length && Bokeh.documents[0].is_idle"
 PATIENCE_MS = 300_000
 
@@ -27,13 +17,11 @@ PATIENCE_MS = 300_000
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start Chromium, or end the program where there is none."""
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    path = find()
     if path is None:
         sys.exit("no Chromium here: install Debian's package `chromium`")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
-        yield started
-        started.close()
+    with started(path) as chromium:
+        yield chromium
 
 
 def open_explorer_page(page: Page, address: str) -> None:

@@ -19,7 +19,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from dualcontrast import RunFolder
 from dualcontrast.class_averages import average_classes
-from dualcontrast.clusters import cluster_run, clusterings_of
+from dualcontrast.class_finding import cluster_run
+from dualcontrast.clusters import clusterings_of
 
 WITHIN = 15.0
 

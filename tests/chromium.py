@@ -1,4 +1,4 @@
-"""A real browser for tests, or a reason why they are skipped."""
+"""A real browser for tests, or a reason why they are skipped; benchmarks use it too."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,22 +21,26 @@ OPTIONS = (
 )
 
 
-def needed() -> str:
-    """Find the browser, or skip."""
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'")
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium here: install Debian's package `chromium` for the tests in a browser")
-    return found
+def find() -> str | None:
+    """Return the path of the browser, or None where there is none."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextmanager
-def browser() -> Iterator:
-    """Start it."""
-    path = needed()
+def started(path: str) -> Iterator:
+    """Start the browser at a path."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
-        yield started
-        started.close()
+        chromium = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
+        yield chromium
+        chromium.close()
+
+
+def needed() -> str:
+    """Find the browser, or skip."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'")
+    found = find()
+    if found is None:
+        pytest.skip("no Chromium here: install Debian's package `chromium` for the tests in a browser")
+    return found

@@ -11,7 +11,7 @@ import pandas as pd
 import starfile
 
 from dualcontrast import pipeline
-from dualcontrast.clusters import cluster_run
+from dualcontrast.class_finding import cluster_run
 from star_project import write_mrc
 from toy_images import bars
 

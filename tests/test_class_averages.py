@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast import Codes, RunFolder, class_averages, pipeline
 from dualcontrast.class_averages import average_classes
-from dualcontrast.clusters import cluster_run
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.run_folder import CODES
 from posed_blobs import BLOBS, drawn, posed_blobs

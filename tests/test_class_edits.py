@@ -5,7 +5,8 @@ import pytest
 
 from blobs import make_run
 from dualcontrast.class_edits import merge_classes, rename_class, write_edited
-from dualcontrast.clusters import Clusters, cluster_run, clusterings_of, delete_clusters, in_order
+from dualcontrast.class_finding import cluster_run
+from dualcontrast.clusters import Clusters, clusterings_of, delete_clusters, in_order
 from dualcontrast.errors import SettingError
 from dualcontrast.figures.class_section import class_section
 

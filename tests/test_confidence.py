@@ -11,8 +11,9 @@ from blobs import make_run
 from dualcontrast import Codes, RunFolder
 from dualcontrast.class_codes import write_class_codes
 from dualcontrast.class_edits import merge_classes, write_edited
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.cli.cluster import confidence_lines
-from dualcontrast.clusters import Clusters, cluster_run
+from dualcontrast.clusters import Clusters
 from dualcontrast.code_files import read_arrays
 from dualcontrast.confidence import HOTTEST, RunClasses, combine
 from dualcontrast.errors import RunError, SettingError

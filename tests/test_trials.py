@@ -1,4 +1,4 @@
-"""Several trainings on the same images, ranked without labels."""
+"""Several trainings on the same images."""
 
 import json
 
@@ -10,7 +10,6 @@ from dualcontrast import RunFolder
 from dualcontrast.cli import main
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
-from dualcontrast.selection import select
 from dualcontrast.training.loop import NotFiniteError
 from dualcontrast.trials import plan, search_of, train_several
 from toy_images import bars
@@ -85,7 +84,7 @@ def test_each_training_is_a_run_and_the_best_is_named(trained):
     record = json.loads((output / "selection.json").read_text())
     assert record["best"] == found.ranked[0].path.name
     assert [row["score"] for row in record["runs"]] == scores
-    with pytest.raises(RunError, match=f"holds several runs.* the best is .*{record['best']}"):
+    with pytest.raises(RunError, match=f"holds several runs, .*the best is .*{record['best']}"):
         RunFolder.open(output)
 
 
@@ -148,51 +147,6 @@ def test_a_training_that_fails_does_not_stop_the_others(images, tmp_path, monkey
     assert found.failed == {"seed-1": "the loss is nan"}
     with pytest.raises(RunError, match=r"no training came to its end.*loss is nan"):
         train_several(images, tmp_path / "others", seed=1, values={"epochs": [1, 2]})
-
-
-# ---- choosing
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two runs on the same images, of which the second has a dead code."""
-    folder = tmp_path_factory.mktemp("runs")
-    found = []
-    for name in ("alive", "dead"):
-        run = make_run(folder / name, source=blob_source(60))
-        evaluation = evaluate_run(run)
-        if name == "dead":
-            evaluation["diagnostics"]["collapse"]["transformation"]["collapsed"] = True
-            (run.path / "evaluation.json").write_text(json.dumps(evaluation))
-        found.append(run)
-    return found
-
-
-def test_the_living_come_first(runs):
-    alive, dead = select([runs[1].path, runs[0]])
-    assert alive.path == runs[0].path and dead.path == runs[1].path
-    assert dead.score.value == 0 < alive.score.value
-    assert "collapsed" in dead.score.why
-
-
-def test_runs_that_cannot_be_compared(runs, trained, tmp_path):
-    with pytest.raises(RunError, match="other images"):
-        select([runs[0], trained[0] / "seed-4"])
-    with pytest.raises(SettingError, match="named twice"):
-        select([runs[0], runs[0].path])
-    with pytest.raises(SettingError, match="no runs"):
-        select([])
-    with pytest.raises(RunError, match=r"evaluation\.json: not there yet"):
-        select([make_run(tmp_path / "run", source=blob_source(60))])
-
-
-def test_from_the_command_line(runs, capsys):
-    main(["select", *(str(run.path) for run in runs), "--json"])
-    rows = json.loads(capsys.readouterr().out)
-    assert [row["run"] for row in rows] == [str(run.path) for run in runs]
-    main(["select", *(str(run.path) for run in runs)])
-    printed = capsys.readouterr().out.replace("\n", "")
-    assert f"The best: {runs[0].path}" in printed
 
 
 def test_trained_from_the_command_line(images, tmp_path, capsys):

@@ -62,6 +62,10 @@ class Codes:
         rows = np.array([row_of[particle] for particle in ids.tolist()], dtype=np.int64)
         return Codes(**{name: values[rows] for name, values in self.arrays().items()})
 
+    def sorted_by_id(self) -> "Codes":
+        """Return the codes in the order of their ids, which does not depend on that of the images."""
+        return self.select(np.sort(self.ids))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that there are, by name."""
         return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}

@@ -117,9 +117,8 @@ class RunFolder:
         run = cls(Path(path))
         if not run.exists() and (run.path / SELECTION).is_file():
             best = run._read_json(SELECTION).get("best")
-            raise RunError(
-                f"{run.path}: holds several runs; name one of them, the best is {run.path / str(best)}"
-            )
+            which = f"; the best is {run.path / best}" if isinstance(best, str) else ""
+            raise RunError(f"{run.path}: holds several runs, name one of them{which}")
         if not run.exists():
             raise RunError(f"{run.path}: not a run folder (no {CONFIG}); make one with `dualcontrast train`")
         return run

@@ -17,9 +17,10 @@ from PIL import Image
 
 from blobs import make_run
 from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.class_maps import decode_classes
 from dualcontrast.cli import main
-from dualcontrast.clusters import Clusters, cluster_run
+from dualcontrast.clusters import Clusters
 from dualcontrast.conformation_path import traverse_run, typical_particle
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.run_folder import CODES

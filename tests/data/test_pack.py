@@ -9,8 +9,8 @@ import torch
 import zarr
 
 from dualcontrast import Model, packing, pipeline
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.cli import main
-from dualcontrast.clusters import cluster_run
 from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.data.open import open_source

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from blobs import make_run
 from dualcontrast import Codes
-from dualcontrast.clusters import cluster_run
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.data.star import StarSource
 from dualcontrast.errors import SettingError, UserError
 from dualcontrast.explorer.colours import MOST_CLASSES, OTHERS, colour_by

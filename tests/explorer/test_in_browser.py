@@ -46,7 +46,7 @@ SHIFTS = """() => new Promise((resolve) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium.browser() as started:
+    with chromium.started(chromium.needed()) as started:
         yield started
 
 

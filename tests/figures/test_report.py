@@ -10,7 +10,8 @@ import pytest
 from balls import make_ball_run
 from blobs import Mute, blob_source, make_run
 from dualcontrast.class_averages import average_classes
-from dualcontrast.clusters import Clusters, cluster_run
+from dualcontrast.class_finding import cluster_run
+from dualcontrast.clusters import Clusters
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run

@@ -31,7 +31,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium.browser() as running:
+    with chromium.started(chromium.needed()) as running:
         yield running
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import zoom
 
 from balls import make_ball_run
-from dualcontrast.clusters import cluster_run
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.figures.isosurfaces import (
     Mesh,
     draw_surface,

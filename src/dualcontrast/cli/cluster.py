@@ -80,7 +80,7 @@ def cluster(
         Show a progress bar where the run has to be encoded first.
     """
     from dualcontrast.class_codes import check_class_codes, write_class_codes
-    from dualcontrast.clusters import cluster_run
+    from dualcontrast.class_finding import cluster_run
     from dualcontrast.run_folder import RunFolder
 
     if codes is not None:

@@ -139,10 +139,10 @@ def _subtomograms(output: Path, quick: bool, options: dict[str, Any]) -> "RunFol
 def _classes(run: "RunFolder", seed: int, device: str, progress: bool) -> None:
     """Go on to classes, their averages and their maps."""
     from dualcontrast.class_averages import average_classes
+    from dualcontrast.class_finding import cluster_run
     from dualcontrast.class_maps import decode_classes
     from dualcontrast.cli.cluster import print_clusters
     from dualcontrast.cli.decode import print_maps
-    from dualcontrast.clusters import cluster_run
 
     print_clusters(cluster_run(run, count=3, seed=seed, overwrite=True), run.path)
     print("Laying the particles of each class over each other …")

@@ -137,6 +137,8 @@ def partition(
         Of the sample and the starts.
     what : str
         What the codes are of, for messages.
+    variances : numpy.ndarray, shape (N, d), optional
+        Posterior variances of the codes, which `Partition.expected` is averaged over.
 
     Raises
     ------

@@ -10,8 +10,9 @@ from bokeh.models import ColumnDataSource
 from markupsafe import Markup
 
 from dualcontrast.class_edits import merge_classes, rename_class, write_edited
+from dualcontrast.class_finding import cluster_run
 from dualcontrast.class_maps import MAPS_RECORD, decode_classes
-from dualcontrast.clusters import MAPS, Clusters, cluster_run, clusterings_of, delete_clusters, write_clusters
+from dualcontrast.clusters import MAPS, Clusters, clusterings_of, delete_clusters, write_clusters
 from dualcontrast.errors import SettingError, UserError
 from dualcontrast.explorer.desk import Desk
 from dualcontrast.explorer.locked import watch

@@ -12,7 +12,7 @@ from dualcontrast.run_folder import CODES, RunFolder
 FEWEST_SHARED = 0.5
 
 
-def codes_of_restarts(
+def codes_of_other_runs(
     run: RunFolder,
     codes: Codes,
     others: Sequence[RunFolder | str | Path],
@@ -27,7 +27,7 @@ def codes_of_restarts(
     run : RunFolder
         The run.
     codes : Codes
-        Its codes.
+        Its codes, sorted by id.
     others : sequence of RunFolder, str or Path
         Runs on the same particles, known by their ids; any method and settings. Those that are trained and
         not encoded are encoded.
@@ -51,7 +51,7 @@ def codes_of_restarts(
     """
     from dualcontrast.pipeline import encode_run
 
-    seen = [(run.path, _by_id(codes))]
+    seen = [(run.path, codes)]
     for other in others:
         folder = other if isinstance(other, RunFolder) else RunFolder.open(other)
         if folder.path.resolve() == run.path.resolve():
@@ -60,7 +60,7 @@ def codes_of_restarts(
             # Complains where the run is not trained, before its images are looked for.
             _ = folder.identity
             encode_run(folder, device=device, progress=progress)
-        theirs = _by_id(folder.codes)
+        theirs = folder.codes.sorted_by_id()
         for path, known in seen:
             if _same(known, theirs):
                 raise RunError(
@@ -75,10 +75,6 @@ def codes_of_restarts(
             )
         seen.append((folder.path, theirs))
     return [theirs for _, theirs in seen[1:]]
-
-
-def _by_id(codes: Codes) -> Codes:
-    return codes.select(np.sort(codes.ids))
 
 
 def _same(first: Codes, second: Codes) -> bool:
