@@ -20,6 +20,7 @@ from dualcontrast.explorer.density import CELLS, density_image
 from dualcontrast.explorer.exports import export_selection
 from dualcontrast.explorer.history import History
 from dualcontrast.explorer.jobs import Job
+from dualcontrast.explorer.kept import read_kept
 from dualcontrast.explorer.picking import clicked, inside
 from dualcontrast.explorer.pictures import picture_of, section
 from dualcontrast.explorer.places import compute_places, dimensions_of, quick_places
@@ -196,8 +197,41 @@ def test_selections_combine_are_named_and_undone(tmp_path):
     kept.set(np.zeros(8, dtype=bool), "none")
     with pytest.raises(SettingError, match="nothing is selected"):
         kept.save("nothing")
-    (tmp_path / "current.npz").write_bytes(b"damaged")
-    assert not Selections(tmp_path, ids, History()).current.any()
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "half", "archive", "kind", "others"])
+def test_a_damaged_selection_is_an_empty_one(tmp_path, damage):
+    ids = np.array([f"p{row}" for row in range(80)])
+    Selections(tmp_path, ids, History()).set(np.arange(80) < 30, "some")
+    path = tmp_path / "current.npz"
+    assert Selections(tmp_path, ids, History()).count == 30
+    whole = path.read_bytes()
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    if damage == "kind":
+        np.savez(path, ids=arrays["ids"], bits=arrays["bits"].astype(float))
+    elif damage == "others":
+        np.savez(path, ids=np.arange(3), bits=arrays["bits"])
+    else:
+        path.write_bytes(
+            {
+                "text": b"damaged",
+                "empty": b"",
+                "half": whole[: len(whole) // 2],
+                "archive": b"PK\x03\x04 this is no archive",
+            }[damage]
+        )
+    assert Selections(tmp_path, ids, History()).count == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", b"PK\x03\x04 this is no archive"])
+def test_damaged_places_are_not_there(tmp_path, content):
+    path = tmp_path / "places.npy"
+    np.save(path, np.eye(2))
+    np.testing.assert_array_equal(read_kept(path)["array"], np.eye(2))
+    path.write_bytes(content)
+    assert read_kept(path) == {}
+    assert read_kept(tmp_path / "nowhere.npy") == {}
 
 
 def test_a_star_file_comes_back_with_all_its_columns_and_nothing_is_overwritten(tmp_path):

@@ -14,6 +14,7 @@ from dualcontrast.errors import SettingError, UserError
 from dualcontrast.evaluation.inference import decode_codes
 from dualcontrast.explorer.columns import Column, columns_of
 from dualcontrast.explorer.history import History
+from dualcontrast.explorer.kept import read_kept
 from dualcontrast.explorer.places import PRINCIPAL, SLOW, dimensions_of, quick_places, stored_places
 from dualcontrast.explorer.selections import Selections
 from dualcontrast.methods.base import Method
@@ -104,12 +105,14 @@ class RunView:
         codes = self.code(code)
         if way not in SLOW:
             return quick_places(codes, way)
-        path = self.places_file(code, way)
-        try:
-            places = np.load(path, allow_pickle=False)
-        except (OSError, ValueError):
-            return None
-        return places if places.shape == (len(codes), 2) else None
+        places = read_kept(self.places_file(code, way)).get("array")
+        usable = (
+            places is not None
+            and places.shape == (len(codes), 2)
+            and places.dtype == np.float32
+            and np.isfinite(places).all()
+        )
+        return places if usable else None
 
     def places_file(self, code: str, way: str) -> Path:
         """Name the file in which the places by UMAP or t-SNE are kept."""

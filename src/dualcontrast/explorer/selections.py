@@ -10,6 +10,7 @@ import numpy as np
 from dualcontrast.data.labels import positions_of
 from dualcontrast.errors import SettingError, UserError
 from dualcontrast.explorer.history import History
+from dualcontrast.explorer.kept import read_kept
 from dualcontrast.files import atomic_path, write_text
 
 CURRENT, NAMED = "current.npz", "selections"
@@ -150,14 +151,12 @@ class Selections:
             np.savez(handle, ids=np.array(self._digest), bits=np.packbits(chosen))
 
     def _read_current(self) -> np.ndarray:
-        try:
-            with np.load(self._folder / CURRENT, allow_pickle=False) as stored:
-                if str(stored["ids"]) == self._digest:
-                    return np.unpackbits(stored["bits"], count=len(self._ids)).astype(bool)
-        except (OSError, ValueError, KeyError, EOFError):
-            # None was kept, or it is damaged; it was one click's worth.
-            pass
-        return np.zeros(len(self._ids), dtype=bool)
+        # Where none was kept, or it is damaged, one click's worth is lost.
+        kept = read_kept(self._folder / CURRENT)
+        bits = kept.get("bits", np.zeros(0))
+        if str(kept.get("ids")) != self._digest or bits.dtype != np.uint8 or bits.ndim != 1:
+            return np.zeros(len(self._ids), dtype=bool)
+        return np.unpackbits(bits, count=len(self._ids)).astype(bool)
 
 
 def check_name(name: str) -> str:
