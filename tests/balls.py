@@ -34,7 +34,7 @@ class Balls(Method):
         width = ((images.sum(dim=(1, 2, 4)) * axis**2).sum(dim=1) / mass).sqrt()
         return Encoding(Posterior(width[:, None]), Posterior(place[:, None]))
 
-    def losses(self, images, generator, phase, progress):
+    def losses(self, images, generator, phase):
         raise NotImplementedError
 
     def weights(self, progress):

@@ -73,7 +73,7 @@ class Blobs(Method):
     def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
         return draw_blobs(content[:, 0], content[:, 1], transformation[:, 0])
 
-    def losses(self, batch, generator, phase, progress):
+    def losses(self, batch, generator, phase):
         raise NotImplementedError
 
     def weights(self, progress):
@@ -156,7 +156,7 @@ class Tripod(Method):
         vector = roma.rotmat_to_rotvec(rotation) / (np.pi / 2)
         return Encoding(Posterior(mass.mean(dim=1, keepdim=True).float()), Posterior(vector.float()))
 
-    def losses(self, batch, generator, phase, progress):
+    def losses(self, batch, generator, phase):
         raise NotImplementedError
 
     def weights(self, progress):

@@ -6,12 +6,15 @@ maps the square onto itself, and whose inverse is the transformation of the oppo
 fields are a linear space; θ are the coordinates in an orthonormal basis of it.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dualcontrast.constants import constant
 from dualcontrast.spread import by_rows
 
 # On a GPU, the arrays of so many points are kept at once for the backward pass: about 0.6 GB at 50 steps.
@@ -180,7 +183,7 @@ class CPAB(nn.Module):
         """
         with torch.autocast(theta.device.type, enabled=False):
             # In units of rectangles, triangles are found by rounding down.
-            scale = self.basis.new_tensor((*self.cells, 1))
+            scale = constant((*self.cells, 1), self.basis.dtype, self.basis.device)
             maps = self.velocities(theta.to(self.basis.dtype)) * scale[:2, None] / scale
             change = exp_minus_1(F.pad(maps / self.steps, (0, 0, 0, 1)))[..., :2, :]
             placed = (points.to(self.basis.dtype) * scale[:2]).expand(len(theta), -1, -1)
@@ -266,7 +269,9 @@ def flow_in_parts(points: Tensor, change: Tensor, cells: tuple[int, int], steps:
     """
     images = max(1, POINTS_AT_ONCE // points.shape[1])
     parts = zip(points.split(images), change.split(images), strict=True)
-    return torch.cat([checkpoint(plain_flow, *part, cells, steps, use_reentrant=False) for part in parts])
+    # Nothing is drawn there, and a state of random numbers cannot be kept while a GPU's work is recorded.
+    again = partial(checkpoint, plain_flow, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([again(*part, cells, steps) for part in parts])
 
 
 def plain_flow(points: Tensor, change: Tensor, cells: tuple[int, int], steps: int) -> Tensor:

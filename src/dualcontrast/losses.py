@@ -184,7 +184,8 @@ def whiten(codes: Tensor, shrinkage: float = 1e-3) -> Tensor:
     covariance = centred.T @ centred / max(len(codes) - 1, 1)
     floor = shrinkage * covariance.diagonal().mean() + 1e-8
     # The form that does not raise: a loss that is not finite is the training loop's to report.
-    factor, _ = torch.linalg.cholesky_ex(covariance + floor * torch.eye(len(covariance)).to(covariance))
+    one = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    factor, _ = torch.linalg.cholesky_ex(covariance + floor * one)
     return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
 
 

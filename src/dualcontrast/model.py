@@ -31,7 +31,7 @@ from dualcontrast.training.progress import TrainingProgress, track
 Images = np.ndarray | Tensor | ImageSource
 # Images that are encoded or decoded at once: at most so many, and fewer where they are large volumes. More
 # take longer on a CPU, whose cache does not hold what is computed from them.
-MOST_AT_ONCE, MOST_ON_CPU, PIXELS_AT_ONCE = 512, 128, 2**23
+MOST_AT_ONCE, MOST_ON_CPU, PIXELS_AT_ONCE = 2048, 128, 2**23
 VOLUME_PRESET = "subtomogram"
 
 
@@ -282,17 +282,18 @@ class Model:
         """
         network, preparation = self._trained()
         device = _device_of(network)
-        for rows, images in zip(batches, read_ahead(source, preparation, batches), strict=True):
-            needed = needing_memory(f"encoding {len(rows)} images on {device}", "encode with --device cpu")
-            with needed, torch.inference_mode():
-                encoding = network.encode(images.to(device))
-            found: dict[str, np.ndarray] = {}
-            for code in ("content", "transformation"):
-                posterior = getattr(encoding, code)
-                found[code] = _to_numpy(posterior.mean)
-                if posterior.log_variance is not None:
-                    found[f"{code}_log_variance"] = _to_numpy(posterior.log_variance)
-            yield Codes(ids=source.ids[rows], **found)
+        ahead = read_ahead(source, preparation, batches, device)
+        with needing_memory(f"encoding {self.batch_rows} images on {device}", "encode with --device cpu"):
+            for rows, images in zip(batches, ahead, strict=True):
+                with torch.inference_mode():
+                    encoding = network.encode(images)
+                found: dict[str, np.ndarray] = {}
+                for code in ("content", "transformation"):
+                    posterior = getattr(encoding, code)
+                    found[code] = _to_numpy(posterior.mean)
+                    if posterior.log_variance is not None:
+                        found[f"{code}_log_variance"] = _to_numpy(posterior.log_variance)
+                yield Codes(ids=source.ids[rows], **found)
 
     def decode(self, codes: Codes) -> np.ndarray:
         """Generate images from codes.

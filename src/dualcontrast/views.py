@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from dualcontrast.constants import constant
 from dualcontrast.mask import spherical_mask
 from dualcontrast.spread import alongside, by_rows
 from dualcontrast.wedge import apply_wedge, move_wedges
@@ -132,7 +133,8 @@ def sample(
     spatial = images.shape[2:]
     dimension = len(spatial)
     linear = matrices[..., :dimension]
-    inverse = torch.linalg.inv(linear)
+    # The form that does not raise: to know, a GPU would have to be waited for.
+    inverse = torch.linalg.inv_ex(linear).inverse
     shift = (
         matrices[..., dimension:]
         if matrices.shape[-1] > dimension
@@ -140,7 +142,7 @@ def sample(
     )
     # grid_sample measures each axis in half-widths of that axis; convert so that a turn of an image that is
     # not square stays a turn.
-    size = torch.tensor(tuple(reversed(spatial)), dtype=images.dtype, device=images.device)
+    size = constant(tuple(reversed(spatial)), images.dtype, images.device)
     to_pixels, to_grid = size / 2, 2 / size
     backward = torch.cat((inverse, -inverse @ (shift * size[0])), dim=-1)
     backward = backward * to_grid[:, None]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dualcontrast.constants import constant
 from dualcontrast.errors import SettingError
 from dualcontrast.spread import by_rows
 
@@ -105,11 +106,11 @@ def move_wedges(wedges: Tensor, matrices: Tensor, width: int) -> Tensor:
     source = torch.einsum("zyxi,nij->nzyxj", grid, matrices.to(kind))
     # Real volumes: the other half is the mirror image.
     source = torch.where(source[..., :1] < 0, -source, source)
-    size = torch.tensor((width, height, depth), device=device, dtype=kind)
+    size = constant((width, height, depth), kind, device)
     place = source * size
     # In the half layout x starts at 0; y and z are shifted so that they rise, zero frequency at n // 2.
-    start = torch.tensor((0, height // 2, depth // 2), device=device, dtype=kind)
-    last = torch.tensor((half - 1, height - 1, depth - 1), device=device, dtype=kind)
+    start = constant((0, height // 2, depth // 2), kind, device)
+    last = constant((half - 1, height - 1, depth - 1), kind, device)
     shifted = torch.fft.fftshift(wedges, dim=(1, 2))[:, None]
     places = 2 * (place + start) / last - 1
     return F.grid_sample(shifted, places, mode="bilinear", padding_mode="zeros", align_corners=True)[:, 0]

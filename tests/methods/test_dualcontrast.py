@@ -50,7 +50,7 @@ def images(count: int = 12) -> torch.Tensor:
 def all_terms(method: DualContrastMethod, batch: torch.Tensor) -> dict[str, torch.Tensor]:
     terms = {}
     for phase in method.phases():
-        terms |= method.losses(Batch(batch), torch_stream(0, "step"), phase.name, 0.0)
+        terms |= method.losses(Batch(batch), torch_stream(0, "step"), phase.name)
     return terms
 
 
@@ -62,7 +62,7 @@ def test_the_presets_from_the_paper_have_its_terms(preset):
 def test_the_terms_of_the_paper_are_its_equations():
     """Equations 2 to 4, from the pieces, with the same random draws."""
     method, batch = method_of(PAPER.config), images()
-    terms = method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
+    terms = method.losses(Batch(batch), torch_stream(0, "step"), "all")
 
     draws = torch_stream(0, "step")
     views = random_view(batch, PAPER.config.views, draws).images
@@ -111,7 +111,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
     method.zero_grad()
     terms = {}
     for phase in method.phases():
-        terms = method.losses(Batch(images()), torch_stream(0, "step"), phase.name, 0.0)
+        terms = method.losses(Batch(images()), torch_stream(0, "step"), phase.name)
         if term in terms:
             terms[term].backward(inputs=phase.parameters)
     return {
@@ -181,7 +181,7 @@ def test_exchanged_content_is_that_of_the_other_view():
         for head in (method.encoder.content_log_variance, method.encoder.transformation_log_variance):
             head.weight.zero_()
             head.bias.fill_(-40)
-        method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
+        method.losses(Batch(batch), torch_stream(0, "step"), "all")
         expected = torch.cat((method.encode(views).content.mean, method.encode(batch).content.mean))
     assert torch.allclose(seen[0], expected, atol=1e-4)
 
@@ -227,7 +227,7 @@ def test_any_image_shape_and_batch_size(height, width, count, preset):
     method = build_method(DualContrastMethod, config, (1, height, width), True, seed=0)
     batch = torch.rand(count, 1, height, width)
     for phase in method.phases():
-        terms = method.losses(Batch(batch), torch_stream(0, "step"), phase.name, 0.0)
+        terms = method.losses(Batch(batch), torch_stream(0, "step"), phase.name)
         assert np.isfinite([value.item() for value in terms.values()]).all()
 
 
@@ -246,7 +246,7 @@ def test_only_measured_frequencies_are_reconstructed():
         views = random_view(volumes, config.views, torch_stream(0, "step"), measured).images
         drawn["wave"] = torch.cat((volumes, views)) + wave
         method.decode = lambda content, transformation: drawn["wave"][: len(content)]  # type: ignore
-        return method.losses(Batch(volumes, measured), draws, "all", 0.0)["reconstruction"].item()
+        return method.losses(Batch(volumes, measured), draws, "all")["reconstruction"].item()
 
     lost, kept = (torch.cos(2 * math.pi * 5 * axis / 16) for axis in (z, x))
     # The mean square of a cosine is 1/2; the preset adds the terms of the image and of its view.
@@ -312,7 +312,7 @@ def test_invariants_of_untouched_volumes_are_normalised_by_their_own_mean():
     volumes = torch.randn(32, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     volumes[:, :, 5:11, 5:11, 5:11] += 2.0
     method = subtomogram_method().train()
-    method.losses(Batch(volumes), torch_stream(0, "step"), "all", 0.0)
+    method.losses(Batch(volumes), torch_stream(0, "step"), "all")
     encoder = method.encoder
     assert isinstance(encoder, HarmonicEncoder)
     harmonics = encoder.harmonics
@@ -333,7 +333,7 @@ def test_decoded_images_leave_the_running_statistics_alone():
     after = []
     for each in (config, without):
         method = method_of(each).train()
-        method.losses(Batch(images()), torch_stream(0, "step"), "all", 0.0)
+        method.losses(Batch(images()), torch_stream(0, "step"), "all")
         after.append({k: v for k, v in method.state_dict().items() if "running" in k})
     assert len(after[0]) > 4
     for name, value in after[0].items():
@@ -364,7 +364,7 @@ def test_the_first_image_alone_is_drawn_from_the_content_of_the_second():
         for head in (method.encoder.content_log_variance, method.encoder.transformation_log_variance):
             head.weight.zero_()
             head.bias.fill_(-40)
-        method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)
+        method.losses(Batch(batch), torch_stream(0, "step"), "all")
         expected = method.encode(views).content.mean, method.encode(batch).transformation.mean
     for actual, wanted in zip(seen[0], expected, strict=True):
         assert torch.allclose(actual, wanted, atol=1e-4)
@@ -378,5 +378,5 @@ def test_the_smallest_batches_of_volumes_are_enough():
     )
     for count in (2, 3, 5):
         volumes = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
-        terms = method.losses(Batch(volumes), torch_stream(0, "step"), "all", 0.0)
+        terms = method.losses(Batch(volumes), torch_stream(0, "step"), "all")
         assert all(torch.isfinite(value) for value in terms.values())

@@ -86,7 +86,7 @@ def test_contrast_is_a_fourth_number_for_colour():
 def test_terms_are_the_published_loss(count):
     network = untrained((1, 60, 60)).double()
     images = torch.rand(count, 1, 60, 60, dtype=torch.float64)
-    terms = network.losses(Batch(images), torch.Generator().manual_seed(5), "all", 0.0)
+    terms = network.losses(Batch(images), torch.Generator().manual_seed(5), "all")
     generator = torch.Generator().manual_seed(5)
     both = torch.cat((images, random_view(images, network.config.views, generator).images))
     content, pose = network.encode(both)

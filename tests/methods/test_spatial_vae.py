@@ -85,7 +85,7 @@ def test_volumes_are_turned_and_shifted_as_their_parameters_say():
 def test_terms_are_the_evidence_lower_bound():
     network = untrained((1, 16, 16), bounded=True).double()
     images = torch.rand(4, 1, 16, 16, dtype=torch.float64)
-    terms = network.losses(Batch(images), torch.Generator().manual_seed(5), "all", 0.0)
+    terms = network.losses(Batch(images), torch.Generator().manual_seed(5), "all")
     encoding = network.encode(images)
     generator = torch.Generator().manual_seed(5)
     c, z = encoding.content.sample(generator), encoding.transformation.sample(generator)
@@ -110,7 +110,7 @@ def test_terms_are_the_evidence_lower_bound():
 def test_standardised_images_have_a_gaussian_likelihood_and_a_flat_prior():
     network = untrained((1, 16, 16)).double()
     images = torch.randn(4, 1, 16, 16, dtype=torch.float64)
-    terms = network.losses(Batch(images), torch.Generator().manual_seed(5), "all", 0.0)
+    terms = network.losses(Batch(images), torch.Generator().manual_seed(5), "all")
     encoding = network.encode(images)
     generator = torch.Generator().manual_seed(5)
     c, z = encoding.content.sample(generator), encoding.transformation.sample(generator)
@@ -131,7 +131,7 @@ def test_few_pixels_estimate_the_likelihood_of_all():
     @torch.no_grad()
     def mean_of(network: SpatialVAE, count: int) -> float:
         return float(
-            np.mean([network.losses(images, generator, "all", 0)["reconstruction"] for _ in range(count)])
+            np.mean([network.losses(images, generator, "all")["reconstruction"] for _ in range(count)])
         )
 
     assert mean_of(some, 200) == pytest.approx(mean_of(every, 20), rel=0.01)

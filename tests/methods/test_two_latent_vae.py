@@ -20,7 +20,7 @@ def build() -> TwoLatentVAE:
 def test_terms_equal_equation_2_in_float64():
     method = build()
     images = torch.from_numpy(bars(6, (16, 16))[0])
-    terms = method.losses(Batch(images), torch.Generator().manual_seed(5), "all", 0.0)
+    terms = method.losses(Batch(images), torch.Generator().manual_seed(5), "all")
 
     encoding = method.encode(images)
     generator = torch.Generator().manual_seed(5)
@@ -47,7 +47,7 @@ def test_same_networks_and_terms_as_dualcontrast_without_contrast():
         assert torch.equal(mine, theirs), name
     shared = {"reconstruction", "kl_content", "kl_transformation"}
     batch = Batch(torch.from_numpy(bars(6, (16, 16))[0]))
-    terms = other.losses(batch, torch.Generator().manual_seed(0), "all", 0.0)
+    terms = other.losses(batch, torch.Generator().manual_seed(0), "all")
     assert set(terms) == shared
     weights = other.weights(0.0)
     assert {name: weights[name] for name in shared} == method.weights(0.0)

@@ -65,7 +65,7 @@ def test_decoding_undoes_what_encoding_did():
 @pytest.mark.parametrize("bounded", [True, False])
 def test_reconstruction_is_the_negative_log_likelihood_in_nats_an_image(bounded):
     method, batch = method_of(bounded=bounded), images().round()
-    theta_free = method.losses(Batch(batch), torch_stream(0, "step"), "all", 0.0)["reconstruction"]
+    theta_free = method.losses(Batch(batch), torch_stream(0, "step"), "all")["reconstruction"]
     generator = torch_stream(0, "step")
     z = method.transformation_encoder(batch).sample(generator)
     posed = method.diffeomorphism.warp(batch, -method.velocity_decoder(z))
@@ -98,7 +98,7 @@ def test_kl_terms_are_warmed_up(warm_up, progress, expected):
 @pytest.mark.parametrize(("shape", "bounded"), [((3, 17, 16), True), ((3, 17, 16), False)])
 def test_two_colour_images_can_be_trained_on(shape, bounded):
     method = method_of(shape, bounded)
-    terms = method.losses(Batch(images(2, shape)), torch_stream(0, "step"), "all", 0.0)
+    terms = method.losses(Batch(images(2, shape)), torch_stream(0, "step"), "all")
     torch.stack(list(terms.values())).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
     assert method.decode(torch.zeros(2, 10), torch.zeros(2, 10)).shape == (2, *shape)

@@ -88,7 +88,7 @@ def compute(case: str) -> dict[str, np.ndarray]:
         total = rows.stop - rows.start
         batch = Batch(*(None if part is None else spread.spread(part.to(kind), total) for part in own))
         for phase in method.phases():
-            terms = method.losses(batch, generator, phase.name, 0.3)
+            terms = method.losses(batch, generator, phase.name)
             weights = method.weights(0.3)
             loss = torch.stack([weights[term] * value for term, value in terms.items()]).sum()
             method.zero_grad()

@@ -120,7 +120,7 @@ def test_terms_of_methods(name, dimension, preset, monkeypatch):
         directions = [direction / length for direction in directions]
 
         def terms(phase=phase):
-            return method.losses(Batch(images), torch.Generator().manual_seed(2), phase.name, 0.5)
+            return method.losses(Batch(images), torch.Generator().manual_seed(2), phase.name)
 
         found = terms()
         expected = {}

@@ -11,6 +11,7 @@ from dualcontrast import settings
 from dualcontrast.errors import SettingError
 
 NODES = 6
+ON_GPU = 10
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Shape:
     best_preset : str
         Timed beside `reference`, with its own batch.
     images : int
-        Images of an epoch, of which each procedure takes as many full batches as there are.
+        Images of an epoch on a CPU, of which each procedure takes as many full batches as there are; on a
+        GPU, `ON_GPU` times as many.
     targets : mapping of str to Target
         By type of device.
     """
@@ -61,6 +63,10 @@ class Shape:
     images: int
     targets: Mapping[str, Target] = field(default_factory=dict)
 
+    def images_on(self, device: str) -> int:
+        """Images of an epoch on a type of device."""
+        return self.images * (ON_GPU if device == "cuda" else 1)
+
 
 SHAPES = {
     shape.name: shape
@@ -73,7 +79,7 @@ SHAPES = {
             100,
             "default",
             2_560,
-            {"cpu": Target(4, 3, 0.4), "cuda": Target(20)},
+            {"cpu": Target(4, 3, 0.4), "cuda": Target(20, 3)},
         ),
         Shape(
             "linemod",
@@ -83,7 +89,7 @@ SHAPES = {
             100,
             "default",
             768,
-            {"cpu": Target(4, 3, 0.4)},
+            {"cpu": Target(4, 3, 0.4), "cuda": Target(encoding=3)},
         ),
         Shape(
             "subtomogram",
@@ -93,7 +99,7 @@ SHAPES = {
             50,
             "subtomogram",
             100,
-            {"cpu": Target(5, 3, 0.4), "cuda": Target(10)},
+            {"cpu": Target(5, 3, 0.4), "cuda": Target(10, 3, 0.5)},
         ),
     )
 }

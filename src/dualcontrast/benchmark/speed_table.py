@@ -40,7 +40,7 @@ class Measured:
     operations, encoding_operations : float or None
         Floating-point operations an image that a training step and an encoding must do.
     memory : PeakMemory
-        Of two training steps.
+        Of a few training steps.
     """
 
     procedure: Procedure
@@ -163,7 +163,7 @@ def _measure(
     shape = procedures[0].shape
     largest = max(procedure.batch for procedure in procedures)
     # Two batches at least: operations are those of the second.
-    count = 2 * largest if quick else max(shape.images, 2 * largest)
+    count = 2 * largest if quick else max(shape.images_on(procedures[0].device), 2 * largest)
     images = generated_images(shape, count)
     speeds: dict[str, list[Speeds]] = {procedure.name: [] for procedure in procedures}
     for repeat in range(1 if quick else repeats):

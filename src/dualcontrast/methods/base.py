@@ -210,10 +210,13 @@ class Method(nn.Module, ABC):
         return {}
 
     @abstractmethod
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the named, unweighted terms that one phase minimises.
+
+        On a GPU this runs for the first few batches only; what it gives the GPU to do is recorded there, and
+        repeated for all others (see `training.recording`). So nothing may differ from step to step but what
+        the arguments bring, and a value that Python reads (`.item()`, an `if` about a tensor) leaves the
+        method unrecorded, and slower. What changes as the training goes on belongs into `weights`.
 
         Parameters
         ----------
@@ -224,13 +227,11 @@ class Method(nn.Module, ABC):
             The only source of randomness that a method may use; lives on the images' device.
         phase : str
             Name of the phase.
-        progress : float
-            Fraction of the training done, in [0, 1).
         """
 
     @abstractmethod
     def weights(self, progress: float) -> dict[str, float]:
-        """Weight of every term, by name, at this point of the training."""
+        """Weight of every term, by name, at this point of the training: `progress` goes from 0 towards 1."""
 
     def phases(self) -> list[Phase]:
         """Return the optimiser steps of one batch, in order; one over all weights unless overridden."""

@@ -314,9 +314,7 @@ class DualContrastMethod(Method):
                     weights[name] /= self.config.transformation_dim
         return weights
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the terms of equations 2 to 4; see the base class for the parameters."""
         if phase == "positive_z":
             assert self._codes_of_batch is not None, "the phase 'all' comes first"

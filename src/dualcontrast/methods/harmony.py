@@ -240,9 +240,7 @@ class Harmony(Method):
         """Return the weights as set."""
         return asdict(self.config.weights)
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the three terms, the first two summed over pixels; see the base class."""
         count, pixels = len(batch.images), batch.images[0].numel()
         view = random_view(batch.images, self.config.views, generator, batch.wedges).images

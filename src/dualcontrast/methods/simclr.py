@@ -70,9 +70,7 @@ class SimCLR(Method):
         """One term, of weight 1."""
         return {"nt_xent": 1.0}
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute NT-Xent of the content codes of two views; see the base class for the parameters."""
         first, second = view_pair(batch.images, self.config.views, generator, batch.wedges)
         encoding = self.encode(torch.cat((first.images, second.images)))

@@ -52,9 +52,7 @@ class SimCLRGenerative(TwoLatentVAE):
         ),
     }
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute NT-Xent of the content codes, and the VAE's terms on both views."""
         first, second = view_pair(batch.images, self.config.views, generator, batch.wedges)
         both = torch.cat((first.images, second.images))

@@ -205,9 +205,7 @@ class SpatialVAE(Method):
         """Return the weights as set."""
         return asdict(self.config.weights)
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the terms of the evidence lower bound, in nats an image; see the base class."""
         images, encoding = batch.images.flatten(2), self.encode(batch.images)
         c, z = encoding.content.sample(generator), encoding.transformation.sample(generator)

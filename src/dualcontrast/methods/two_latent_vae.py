@@ -71,9 +71,7 @@ class TwoLatentVAE(Method):
         """Return the weights as set."""
         return asdict(self.config.weights)
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the terms of equation 2; see the base class for the parameters."""
         return self.variational_terms(batch.images, self.encode(batch.images), generator)
 

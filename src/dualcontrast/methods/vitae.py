@@ -101,9 +101,7 @@ class VITAE(Method):
         kl = self.config.kl * (min(progress / self.config.warm_up, 1) if self.config.warm_up else 1)
         return {"reconstruction": 1.0, "kl_content": kl, "kl_transformation": kl}
 
-    def losses(
-        self, batch: Batch, generator: torch.Generator, phase: str, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the three terms of the evidence lower bound, in nats an image; see the base class."""
         transformation = self.transformation_encoder(batch.images)
         z = transformation.sample(generator)

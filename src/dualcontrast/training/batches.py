@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -29,9 +30,14 @@ WINDOW_BYTES = 2**28
 
 
 def read_prepared(
-    source: ImageSource, preparation: Preparation, rows: np.ndarray, *, varied: bool = False
+    source: ImageSource,
+    preparation: Preparation,
+    rows: np.ndarray,
+    *,
+    varied: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Read images and prepare them, shape (n, C, *spatial), on the CPU.
+    """Read images and prepare them on a device, shape (n, C, *spatial).
 
     With `varied`, an image whose pixels are all equal is a `DataError`.
     """
@@ -41,7 +47,7 @@ def read_prepared(
         images = source.read(part)
         if varied:
             _check_varied(source, part, images)
-        found = torch.from_numpy(images)
+        found = torch.from_numpy(images).to(device)
         return found if source.prepared is not None else preparation.apply(found)
 
     parts = [prepare(part) for part in _parts(source, rows)]
@@ -60,17 +66,16 @@ def _check_varied(source: ImageSource, rows: np.ndarray, images: np.ndarray) -> 
 
 
 def read_ahead(
-    source: ImageSource, preparation: Preparation, batches: Sequence[np.ndarray]
+    source: ImageSource, preparation: Preparation, batches: Sequence[np.ndarray], device: torch.device
 ) -> Iterator[Tensor]:
     """Read and prepare batches of images one after the other; the next is read while one is used."""
+    read = partial(read_prepared, source, preparation, device=device)
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = iter(batches)
-        ahead = deque(reader.submit(read_prepared, source, preparation, rows) for rows in islice(waiting, 2))
+        ahead = deque(reader.submit(read, rows) for rows in islice(waiting, 2))
         while ahead:
             images = ahead.popleft().result()
-            ahead.extend(
-                reader.submit(read_prepared, source, preparation, rows) for rows in islice(waiting, 1)
-            )
+            ahead.extend(reader.submit(read, rows) for rows in islice(waiting, 1))
             yield images
 
 
@@ -189,7 +194,8 @@ class Batches:
         """Yield the batches of the steps `first` to `end - 1`."""
         if self._resident is not None:
             for step in range(first, end):
-                places = torch.from_numpy(self._own_places(step)).to(self._device)
+                # Not blocking: a GPU is not to be waited for between two steps.
+                places = torch.from_numpy(self._own_places(step)).to(self._device, non_blocking=True)
                 images, wedges = self._resident
                 own = Batch(images[places], None if wedges is None else wedges[places])
                 yield _spread(own, len(self.places(step)))

@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from dualcontrast import ranks
 from dualcontrast.errors import RunError
-from dualcontrast.losses import at_least_float32
 from dualcontrast.methods.base import Method, Recipe
-from dualcontrast.random_streams import torch_stream
 from dualcontrast.training.batches import Batches
 from dualcontrast.training.checkpoint import load_checkpoint, save_checkpoint
 from dualcontrast.training.interruption import stop_between_steps
-from dualcontrast.training.schedule import learning_rate
+from dualcontrast.training.step import Steps
 
 LOG_EVERY = 50
 
@@ -108,22 +104,13 @@ def train(
     LostRankError
         When another process of the training is gone; the last checkpoint is kept.
     """
-    # A fused Adam keeps its counters where the weights are, so they go to the device first.
-    method.to(fabric.device)
-    phases = method.phases()
-    # Fused: the decoder of volumes has 180 million weights, and one pass over them is enough.
-    optimisers = [torch.optim.Adam(phase.parameters, lr=recipe.learning_rate, fused=True) for phase in phases]
+    steps = Steps(method, recipe, fabric, seed, batches.per_epoch)
     total = recipe.epochs * batches.per_epoch
     start = 0
-    sums: dict[str, Tensor] = {}
-    images_seen, steps_seen = 0, 0
     if checkpointing and checkpointing.resume and checkpointing.path.exists():
         start, states = load_checkpoint(checkpointing.path, checkpointing.identity)
         try:
-            method.load_state_dict(states["method"])
-            for optimiser, state in zip(optimisers, states["optimisers"], strict=True):
-                optimiser.load_state_dict(state)
-            sums, steps_seen = dict(states["sums"]), int(states["steps_seen"])
+            steps.go_on_from(states)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunError(
@@ -132,52 +119,28 @@ def train(
             ) from None
     if checkpointing and checkpointing.resume and ranks.first():
         checkpointing.on_resume(start)
-    model, *optimisers = fabric.setup(method, *optimisers)
-    model.mark_forward_method("losses")
-    model.train()
 
     def keep(step: int) -> None:
         if checkpointing and ranks.first():
-            states = {
-                "method": method.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                "sums": sums,
-                "steps_seen": steps_seen,
-            }
-            save_checkpoint(checkpointing.path, checkpointing.identity, step, states)
+            save_checkpoint(checkpointing.path, checkpointing.identity, step, steps.states())
 
     ranks.meet()
+    images_seen = 0
     logged_at = kept_at = time.monotonic()
     with stop_between_steps() as stop:
         for step, batch in enumerate(batches.from_step(start, total), start):
-            generator = torch_stream(seed, "step", step, device=fabric.device)
-            weights = method.weights(step / total)
-            for phase, optimiser in zip(phases, optimisers, strict=True):
-                # Fabric itself enters mixed precision for a `forward` only, where nothing wraps the module.
-                with fabric.autocast():
-                    terms = model.losses(batch, generator, phase.name, step / total)
-                terms = {name: at_least_float32(value) for name, value in terms.items()}
-                loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-                for group in optimiser.param_groups:
-                    group["lr"] = phase.learning_rate_scale * learning_rate(recipe, step, batches.per_epoch)
-                optimiser.zero_grad()
-                fabric.backward(loss, inputs=phase.parameters)
-                ranks.average_gradients(phase.parameters)
-                optimiser.step()
-                for name, value in terms.items():
-                    sums[name] = (
-                        value.detach() + sums[name].to(value.device) if name in sums else value.detach()
-                    )
-            images_seen, steps_seen = images_seen + len(batch.images), steps_seen + 1
+            steps.take(batch, step)
+            images_seen += len(batch.images)
             done = step + 1
             if done % LOG_EVERY == 0 or done % batches.per_epoch == 0:
-                # Reading the sums waits for the device, so it happens here only.
-                means = {name: float(value) / steps_seen for name, value in sums.items()}
+                # Reading the means waits for the device, so it happens here only.
+                means = steps.means()
                 bad = [name for name, value in means.items() if not math.isfinite(value)]
                 # The last of these steps may have spoiled weights that no loss has seen yet.
-                if bad or not _are_finite(method):
+                if bad or not steps.weights_are_finite():
                     raise NotFiniteError(_not_finite(bad or ["a weight"], done, checkpointing))
                 now = time.monotonic()
+                weights = steps.weights(step)
                 report(
                     {
                         "step": done,
@@ -187,24 +150,21 @@ def train(
                         "terms": means,
                     }
                 )
-                sums, images_seen, steps_seen, logged_at = {}, 0, 0, now
+                images_seen, logged_at = 0, now
                 if done == total or (checkpointing and now - kept_at > checkpointing.every_seconds):
                     keep(done)
                     kept_at = time.monotonic()
             asked = stop.of_any_rank()
             if asked is not None:
                 # All ranks are asked, so all of them come here.
-                if not _are_finite(method):
+                if not steps.weights_are_finite():
                     raise NotFiniteError(_not_finite(["a weight"], done, checkpointing))
                 keep(done)
                 ranks.meet()
                 raise Stopped(asked, done)
+    # Gradients would hold the memory of recorded steps.
+    method.zero_grad()
     method.eval()
-
-
-def _are_finite(method: Method) -> bool:
-    """Whether all weights are finite numbers."""
-    return bool(torch.stack([torch.isfinite(weight).all() for weight in method.parameters()]).all())
 
 
 def _not_finite(bad: list[str], step: int, checkpointing: Checkpointing | None) -> str:
