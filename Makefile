@@ -41,11 +41,12 @@ build: .venv/installed-build
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build
 
-# From another folder, so that nothing but the wheel can be imported.
+# From another folder, so that nothing but the wheel can be imported. To compile all modules is most of pip's work;
+# the demo compiles the few that it imports.
 wheel-check: build
 	rm -rf build/wheel-check
 	$(PYTHON) -m venv build/wheel-check/venv
-	build/wheel-check/venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) dist/*.whl
+	build/wheel-check/venv/bin/python -m pip install --quiet --no-compile --constraint constraints.txt $(PIP_ARGS) dist/*.whl
 	cd build/wheel-check && venv/bin/dualcontrast --help
 	cd build/wheel-check && venv/bin/dualcontrast demo --quick --no-progress
 	test -s build/wheel-check/runs/demo/report.html
@@ -56,12 +57,25 @@ wheel-check: build
 	$(PYTHON) -m venv .venv
 
 # A stamp stands for an installation, which is repeated only when what is asked for has changed.
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+.venv/torch: constraints.txt | .venv/bin/python
 	@echo "Installing into .venv; this takes a few minutes the first time."
 	$(PIP_INSTALL) torch
+	@touch $@
+
+.venv/installed: pyproject.toml .venv/torch
 	$(PIP_INSTALL) --quiet --editable .
 	@touch $@
 
 .venv/installed-%: .venv/installed
 	$(PIP_INSTALL) --quiet --editable ".[$*]"
 	@touch $@
+
+# What builds needs nothing else of ours, so that building need not wait for it.
+.venv/installed-build: constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) --quiet build
+	@touch $@
+
+# The same as one after the other, but pip looks at everything that is installed only once.
+.venv/installed-all: pyproject.toml .venv/torch
+	$(PIP_INSTALL) --quiet --editable ".[test,lint,docs]"
+	@touch .venv/installed .venv/installed-test .venv/installed-lint .venv/installed-docs $@

@@ -4,7 +4,8 @@ import os
 
 # One thread each, here and in the programs that tests start: several test processes share the cores, and the
 # number of threads changes the order of sums, so tests that compare bits fix it. Before NumPy is imported.
-os.environ["OMP_NUM_THREADS"] = "1"
+# Numba, too: it counts cores itself, and would set the number of threads of torch to that when UMAP runs it.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import starfile
 
 from dualcontrast import pipeline
@@ -33,14 +34,17 @@ def image_run(folder: Path) -> Path:
     (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     options = pipeline.DataOptions(labels=folder / "labels.csv")
     path = folder / "images"
-    pipeline.train(
-        folder / "bars.npz",
-        path,
-        changes={"epochs": 2, "batch_size": 24},
-        options=options,
-        progress=False,
-        device="cpu",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        # Maps of the codes take long and are tested elsewhere.
+        patch.setattr("dualcontrast.figures.run_figures._embedding_figures", lambda *arguments: [])
+        pipeline.train(
+            folder / "bars.npz",
+            path,
+            changes={"epochs": 2, "batch_size": 24},
+            options=options,
+            progress=False,
+            device="cpu",
+        )
     return path
 
 

@@ -17,6 +17,14 @@ from toy_images import bars
 SHORT = {"epochs": 1, "batch_size": 32, "width": 1}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_figures():
+    # The report of every run has some, which take most of the time and are tested elsewhere.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dualcontrast.figures.report.make_figures", lambda *arguments, **options: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "bars.npz"

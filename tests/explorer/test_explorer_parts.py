@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import starfile
 import torch
+from job_work import count_to, fail, vanish
 from matplotlib.path import Path as Outline
 from sklearn.decomposition import PCA
 
@@ -27,23 +28,6 @@ from dualcontrast.explorer.places import compute_places, dimensions_of, quick_pl
 from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.selections import Selections
 from star_project import make_project
-
-
-def count_to(say, last: int, seconds: float) -> int:
-    for number in range(last):
-        say(f"at {number}", number / last)
-        time.sleep(seconds)
-    return last
-
-
-def fail(say) -> None:
-    raise UserError("no such thing")
-
-
-def vanish(say) -> None:
-    import os
-
-    os._exit(7)
 
 
 def wait_for(job: Job) -> Job:

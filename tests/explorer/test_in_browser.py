@@ -1,53 +1,20 @@
-"""The explorer in a real browser: everything that a user does, on a run of images and on one of volumes."""
+"""The explorer in a real browser: everything that a user does, on a run of images."""
 
 import json
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import starfile
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed; see the extra `test`")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
+from windows import Window
 
 import chromium
-from dualcontrast import Codes, RunFolder
-from dualcontrast.clusters import Clusters
-from explored_runs import image_run, serving, volume_run
-
-expect.set_options(timeout=60_000)
-SLOW, LONG = 90_000, 240_000
-IDLE = "() => window.Bokeh?.documents?.length && Bokeh.documents[0].is_idle"
-# Places, rows and the frame of a map, as the browser has them.
-MAP = """(code) => {
-  const models = [...Bokeh.documents[0].all_models];
-  const plot = models.find((model) => model.name === code && model.renderers);
-  const points = models.find((model) => model.name === "points" && plot.renderers.includes(model));
-  const data = points.data_source.data, letter = code[0] === "c" ? "c" : "z";
-  const frame = Bokeh.index.find_one_by_id(plot.id).frame.bbox;
-  return {
-    row: [...data.row], x: [...data[letter + "x"]], y: [...data[letter + "y"]],
-    selected: [...points.data_source.selected.indices],
-    range: [plot.x_range.start, plot.x_range.end, plot.y_range.start, plot.y_range.end],
-    frame: [frame.x, frame.y, frame.width, frame.height],
-  };
-}"""
-
-
-SHIFTS = """() => new Promise((resolve) => {
-  new PerformanceObserver((list) => resolve(list.getEntries().reduce((sum, entry) => sum + entry.value, 0)))
-    .observe({ type: "layout-shift", buffered: true });
-  setTimeout(() => resolve(0), 300);
-})"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium.started(chromium.needed()) as started:
-        yield started
+from dualcontrast import Codes
+from explored_runs import image_run, serving
 
 
 @pytest.fixture(scope="module")
@@ -57,122 +24,9 @@ def images(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory) -> Path:
-    chromium.needed()
-    return volume_run(tmp_path_factory.mktemp("explored"))
-
-
-@pytest.fixture(scope="module")
 def images_address(images):
     with serving(images) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def volumes_address(volumes):
-    with serving(volumes) as address:
-        yield address
-
-
-class Window:
-    """A page that counts what must not happen."""
-
-    def __init__(self, browser: Browser, address: str) -> None:
-        self.page: Page = browser.new_page(viewport={"width": 1280, "height": 720})
-        self.complaints: list[str] = []
-        self.outside: list[str] = []
-        host = urlsplit(address).netloc
-        self.page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type == "error" else None
-        )
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
-        self.page.on("request", lambda request: self._look(request.url, host))
-        self.page.on("websocket", lambda socket: self._look(socket.url, host))
-        self.page.on(
-            "response",
-            lambda answer: (
-                self.complaints.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
-            ),
-        )
-        self.open(address)
-
-    def _look(self, url: str, host: str) -> None:
-        if not url.startswith(("data:", "blob:")) and urlsplit(url).netloc != host:
-            self.outside.append(url)
-
-    def open(self, address: str) -> None:
-        self.page.goto(address)
-        self.page.locator(".bk-Figure").first.wait_for(timeout=SLOW)
-        self.page.wait_for_function(IDLE, timeout=SLOW)
-        self.page.wait_for_timeout(500)
-        # Nothing moves while the page is built: the sum that browsers call the cumulative layout shift.
-        assert self.page.evaluate(SHIFTS) < 0.05
-
-    def map(self, code: str) -> dict:
-        return self.page.evaluate(MAP, code)
-
-    def on_screen(self, code: str, x: float, y: float) -> tuple[float, float]:
-        """Where a place of a map is on the screen."""
-        seen = self.map(code)
-        left, right, low, high = seen["range"]
-        frame_x, frame_y, width, height = seen["frame"]
-        canvas = (
-            self.page.locator("section.map")
-            .nth(0 if code == "content" else 1)
-            .locator(".bk-Canvas, .bk-CanvasView, canvas")
-            .first
-        )
-        box = canvas.bounding_box()
-        return (
-            box["x"] + frame_x + width * (x - left) / (right - left),
-            box["y"] + frame_y + height * (high - y) / (high - low),
-        )
-
-    def lasso(self, code: str, corners: list[tuple[float, float]]) -> None:
-        places = [self.on_screen(code, *corner) for corner in corners]
-        self.page.mouse.move(*places[0])
-        self.page.mouse.down()
-        for place in (*places[1:], places[0]):
-            self.page.mouse.move(*place, steps=5)
-        self.page.mouse.up()
-
-    def press(self, mark: str) -> None:
-        self.page.locator(f".do-{mark} button").click()
-
-    def tab(self, name: str) -> None:
-        self.page.locator(".side-tabs .bk-tab", has_text=name).click()
-
-    def says(self, text: str | re.Pattern) -> None:
-        expect(self.page.locator(".message")).to_contain_text(text, timeout=LONG)
-
-    def has_places(self, code: str, places: np.ndarray) -> None:
-        """Wait until a map shows these places, by row."""
-        for _ in range(100):
-            seen = self.map(code)
-            if np.allclose(np.array(seen["x"]), places[seen["row"], 0], rtol=1e-5):
-                break
-            self.page.wait_for_timeout(200)
-        np.testing.assert_allclose(np.array(seen["x"]), places[seen["row"], 0], rtol=1e-5)
-        np.testing.assert_allclose(np.array(seen["y"]), places[seen["row"], 1], rtol=1e-5)
-
-    def close(self) -> None:
-        self.page.close()
-        assert self.complaints == []
-        assert self.outside == []
-
-
-@pytest.fixture
-def window(browser, request):
-    opened: list[Window] = []
-
-    def open_at(address: str) -> Window:
-        opened.append(Window(browser, address))
-        return opened[-1]
-
-    yield open_at
-    for each in opened:
-        each.close()
 
 
 def half_of(seen: dict) -> tuple[list[tuple[float, float]], np.ndarray]:
@@ -299,97 +153,6 @@ def test_a_map_is_computed_with_progress_and_can_be_cancelled(images, images_add
     one.has_places("transformation", places)
     one.page.locator(".map-content select").select_option(label="two dimensions of the code")
     one.has_places("content", Codes.load(images / "codes.npz").content)
-
-
-def test_volumes_are_cut_turned_and_placed_in_their_tomogram(volumes_address, window):
-    one = window(volumes_address)
-    one.page.locator(".find-particle input").fill("TS_02/007")
-    one.page.locator(".find-particle input").press("Enter")
-    picture = one.page.locator(".particle-pictures img").first
-    expect(picture).to_be_visible()
-    sources = [picture.get_attribute("src")]
-    draw = one.page.locator(".drawing select").first
-    for way in ("one section", "surface"):
-        draw.select_option(way)
-        expect(picture).not_to_have_attribute("src", sources[-1])
-        sources.append(picture.get_attribute("src"))
-    level = one.page.locator(".drawing .noUi-handle").nth(1)
-    level.focus()
-    level.press("ArrowRight")
-    expect(picture).not_to_have_attribute("src", sources[-1])
-    expect(one.page.locator(".particle-facts")).to_contain_text("rlnDefocusU")
-    title = one.page.evaluate(
-        "() => [...Bokeh.documents[0].all_models].map((m) => m.text).find((t) => t?.startsWith?.('tomogram'))"
-    )
-    assert title.startswith("tomogram 02: 18 particles; this one at z = ")
-    # The pointer on a point shows its picture.
-    seen = one.map("content")
-    one.page.mouse.move(*one.on_screen("content", seen["x"][0], seen["y"][0]))
-    expect(one.page.locator(".bk-Tooltip img")).to_be_visible()
-
-
-def test_classes_are_made_merged_named_taken_home_and_put_back(volumes, volumes_address, window, tmp_path):
-    one = window(volumes_address)
-    one.tab("Classes")
-    one.page.locator(".new-low input").fill("2")
-    one.page.locator(".new-low input").press("Enter")
-    one.page.locator(".new-high input").fill("3")
-    one.page.locator(".new-high input").press("Enter")
-    one.page.locator(".new-name input").fill("mine")
-    one.page.locator(".new-name input").press("Enter")
-    one.press("cluster")
-    one.says("done in")
-    run = RunFolder.open(volumes)
-    made = Clusters.load(run, "mine")
-    assert set(made.record["fit"]["bic"]) == {"2", "3"}
-    expect(one.page.locator(".colour-by select")).to_contain_text("class (mine)")
-
-    one.page.locator(".clustering select").select_option("content")
-    expect(one.page.locator(".class-counts")).to_contain_text("rlnTomoName")
-    boxes = one.page.locator(".classes input[type=checkbox]")
-    expect(boxes).to_have_count(3)
-    boxes.nth(0).check()
-    boxes.nth(1).check()
-    one.page.locator(".class-name input").fill("shell")
-    one.page.locator(".class-name input").press("Enter")
-    one.press("merge")
-    expect(boxes).to_have_count(2)
-    before, edited = Clusters.load(run, "content"), Clusters.load(run, "content-edited")
-    assert edited.class_names == ["3", "shell"]
-    assert set(edited.members("shell")) == {*before.members("1"), *before.members("2")}
-    assert (volumes / "clusters/content-edited/class-shell.star").is_file()
-
-    one.page.locator(".classes label", has_text="shell").locator("input").check()
-    one.press("select-classes")
-    count = len(edited.members("shell"))
-    expect(one.page.locator(".selected-count")).to_contain_text(f"{count} of 36")
-
-    one.tab("Selections")
-    one.page.locator(".export-kind select").select_option(label="STAR, all columns")
-    one.page.locator(".export-name input").fill("shells")
-    one.page.locator(".export-name input").press("Enter")
-    one.press("export")
-    with one.page.expect_download() as download:
-        one.page.locator(".exported a", has_text="shells.star").click()
-    path = tmp_path / "taken.star"
-    download.value.save_as(path)
-    whole = starfile.read(run.open_source().star_file, always_dict=True, parse_as_string=["rlnTomoName"])
-    taken = starfile.read(path, always_dict=True, parse_as_string=["rlnTomoName"])
-    expected = whole["particles"][whole["particles"]["rlnImageName"].isin(edited.members("shell"))]
-    assert taken["particles"].equals(expected.reset_index(drop=True))
-    assert taken["optics"].equals(whole["optics"])
-
-    one.tab("Classes")
-    one.press("decode")
-    one.says("done in")
-    with one.page.expect_download() as download:
-        one.page.locator(".class-maps a", has_text="class-shell.mrc").click()
-    assert Path(download.value.path()).stat().st_size > 32**3
-    one.press("undo")
-    one.press("undo")
-    expect(one.page.locator(".message")).to_contain_text("editing the classes")
-    assert "content-edited" not in [path.name for path in (volumes / "clusters").iterdir()]
-    assert Clusters.load(run, "content").class_names == ["1", "2", "3"]
 
 
 def test_a_run_that_is_training_shows_its_curves(images, browser, tmp_path):

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualcontrast.errors import SettingError
-from dualcontrast.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from dualcontrast.explorer.server import Explorer
+    from dualcontrast.run_folder import RunFolder
 
 
 def open_explorer(
-    run: RunFolder | str | Path,
+    run: "RunFolder | str | Path",
     *,
     host: str = "127.0.0.1",
     port: int = 5006,
@@ -50,6 +50,9 @@ def open_explorer(
     SettingError
         When the extra `explore` is not installed, or the port cannot be listened on.
     """
+    # Not above: the work of a `Job` begins sooner where torch is not needed.
+    from dualcontrast.run_folder import RunFolder
+
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     if find_spec("panel") is None or find_spec("bokeh") is None:
         raise SettingError("the explorer needs panel; install it with `pip install 'dualcontrast[explore]'`")

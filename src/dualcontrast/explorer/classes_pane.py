@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import panel as pn
@@ -10,14 +9,13 @@ from bokeh.models import ColumnDataSource
 from markupsafe import Markup
 
 from dualcontrast.class_edits import merge_classes, rename_class, write_edited
-from dualcontrast.class_finding import cluster_run
-from dualcontrast.class_maps import MAPS_RECORD, decode_classes
+from dualcontrast.class_maps import MAPS_RECORD
 from dualcontrast.clusters import MAPS, Clusters, clusterings_of, delete_clusters, write_clusters
 from dualcontrast.errors import SettingError, UserError
+from dualcontrast.explorer.class_work import cluster_in_background, decode_in_background
 from dualcontrast.explorer.desk import Desk
 from dualcontrast.explorer.locked import watch
 from dualcontrast.explorer.look import grid_html, make_figure, note_html, pictures_html
-from dualcontrast.explorer.places import Say
 from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.state import State
 from dualcontrast.explorer.styles import button, html
@@ -25,22 +23,6 @@ from dualcontrast.run_folder import CLUSTERS
 
 MOST_TOMOGRAMS = 200
 MOST_CLASSES = 50
-
-
-def cluster_in_background(
-    say: Say, run: str, on: Any, count: tuple[int, int], method: Any, name: str
-) -> None:
-    """Cluster a run; the work of a `Job`."""
-    low, high = count
-    numbers = f"{low}" if low == high else f"{low} to {high}"
-    say(f"{'mixtures' if method == 'gmm' else 'k-means'} of {numbers} classes", None)
-    cluster_run(run, on, low if low == high else count, method, name=name, progress=False)
-
-
-def decode_in_background(say: Say, run: str, name: str) -> None:
-    """Decode the classes of a run; the work of a `Job`."""
-    say(f"decoding the classes '{name}'", None)
-    decode_classes(run, name, overwrite=True, device="cpu")
 
 
 class ClassesPane:
