@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -230,3 +234,16 @@ def test_mapped_particles_keep_the_shares_of_their_classes(monkeypatch):
     assert np.array_equal(mapped_ids(ids, 0, labels), chosen)
     assert not np.array_equal(mapped_ids(ids, 1, labels), chosen)
     assert len(mapped_ids(ids, 0)) == 100
+
+
+def test_a_map_leaves_torch_its_threads():
+    # In a process of its own: numba's own threads are counted once, and one here.
+    code = (
+        "import numpy as np, torch; from dualcontrast.figures.embeddings import embed; "
+        "embed(np.random.default_rng(0).normal(size=(30, 3)), 'UMAP'); print(torch.get_num_threads())"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["1"]

@@ -21,6 +21,22 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+def test_who_generates_at_the_same_time_leaves_the_others_file(cache, monkeypatch):
+    path = cache / "starmen" / module._GENERATED
+    others = []
+
+    def write_after_another(own, count, **options):
+        # The other one has opened its file, and notices when it is another.
+        write_starmen(path, count)
+        others.append(open_starmen())
+        return write_starmen(own, count, **options)
+
+    monkeypatch.setattr(module, "write_starmen", write_after_another)
+    mine = open_starmen()
+    np.testing.assert_array_equal(mine.read([3]), others[0].read([3]))
+    assert [each.name for each in path.parent.iterdir()] == [module._GENERATED]
+
+
 def publish(folder, subjects=4, visits=3, table=True):
     """Write files as they lie in the published archive."""
     images = folder / "images"

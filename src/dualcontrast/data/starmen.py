@@ -7,6 +7,7 @@ acceleration `alpha`, the age `t` at the visit, and the file's `path`.
 """
 
 import csv
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -120,7 +121,13 @@ def _generate(path: Path) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("generating starmen", total=GENERATED_COUNT)
-        write_starmen(path, GENERATED_COUNT, on_progress=lambda made: progress.advance(task, made))
+        own = path.with_name(f".{os.getpid()}-{path.name}")
+        write_starmen(own, GENERATED_COUNT, on_progress=lambda made: progress.advance(task, made))
+        if path.exists():
+            # Another training has made the same meanwhile, and has it open.
+            own.unlink()
+        else:
+            own.replace(path)
     console.print(f"starmen: generated {GENERATED_COUNT:,} images, kept in {path}", soft_wrap=True)
 
 

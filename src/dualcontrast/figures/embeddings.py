@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -96,7 +97,8 @@ def embed(codes: np.ndarray, way: Literal["t-SNE", "UMAP"], seed: int = 0) -> np
 
             _keep_what_is_compiled()
             umap = UMAP(n_neighbors=min(15, len(x) - 1), random_state=random_state, n_jobs=1)
-            return np.asarray(umap.fit_transform(x))
+            with _torch_threads_kept():
+                return np.asarray(umap.fit_transform(x))
         from sklearn.manifold import TSNE
         from threadpoolctl import threadpool_limits
 
@@ -108,6 +110,21 @@ def embed(codes: np.ndarray, way: Literal["t-SNE", "UMAP"], seed: int = 0) -> np
                 random_state=random_state,
             )
             return np.asarray(tsne.fit_transform(x))
+
+
+@contextlib.contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Undo what numba's first parallel function does to OpenMP: threads for all cores, in torch as well.
+
+    A training that follows in the same process would then add up in another order.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache
