@@ -2,12 +2,14 @@
 
     python benchmarks/mnist.py presets     # the three presets
     python benchmarks/mnist.py changes     # `default` with each of its changes switched off
+    python benchmarks/mnist.py presets --rows default --seeds 0,1,2     # with a row of mean ± s.d.
 
 Rows are run folders below `runs/mnist`; a run that was interrupted is resumed, a finished one is read.
 """
 
 import argparse
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from dualcontrast import RunFolder, train
@@ -23,9 +25,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper, 40 epochs": {"preset": "paper", "changes": {"epochs": 40}},
 }
 
-# Short trainings, so that the table can be made again in a quarter of an hour. All but the last two have the
-# normalisation that `default` had when most of its changes were chosen.
-SHORT = {"epochs": 6, "layer_normalisation": "batch", "centre_codes": True}
+# Short trainings, so that the table can be made again in a quarter of an hour. All but the last have what
+# `default` had when its changes were chosen.
+SHORT: dict[str, Any] = {
+    "epochs": 6,
+    "layer_normalisation": "batch",
+    "centre_codes": True,
+    "rotation_reader": "pair",
+    "weights": {"rotation": 0.1},
+}
 CHANGES: dict[str, dict[str, Any]] = {
     "with batch normalisation": {},
     "rotations only": {"views": {"scale": 0, "shear": 0, "shift": 0, "elastic": 0}},
@@ -39,8 +47,14 @@ CHANGES: dict[str, dict[str, Any]] = {
         "weights": {"con_c_exchanged": 0},
     },
     "encoder of the paper's width": {"width": 1},
-    "the paper's normalisation (`default`)": {"layer_normalisation": "paper", "centre_codes": False},
     "the paper's normalisation, codes centred": {"layer_normalisation": "paper"},
+    "the paper's normalisation": {"layer_normalisation": "paper", "centre_codes": False},
+    "and the angle from the difference of both z (`default`)": {
+        "layer_normalisation": "paper",
+        "centre_codes": False,
+        "rotation_reader": "difference",
+        "weights": {"rotation": 1.0},
+    },
 }
 
 COLUMNS = {
@@ -55,14 +69,25 @@ COLUMNS = {
 }
 
 
-def row_of(name: str, run: RunFolder) -> str:
-    """Write one row of the table."""
+def row_of(name: str, run: RunFolder) -> list[str]:
+    """Write the cells of one row."""
     evaluation = run.evaluation
     values = [look_up(evaluation, key) for key in COLUMNS.values()]
     numbers = ["–" if value is None else f"{value:.3f}" for value in values]
     dead = [code for code, verdict in evaluation["diagnostics"]["collapse"].items() if verdict["collapsed"]]
-    cells = [name, *numbers, " and ".join(dead) or "none", f"{training_seconds(run) / 60:.1f}"]
-    return f"| {' | '.join(cells)} |"
+    return [name, *numbers, " and ".join(dead) or "none", f"{training_seconds(run) / 60:.1f}"]
+
+
+def mean_row(name: str, rows: list[list[str]]) -> list[str]:
+    """Write the cells of mean and standard deviation over seeds."""
+    columns = [[float(row[column]) for row in rows] for column in range(1, len(COLUMNS) + 1)]
+    numbers = [f"{mean(column):.3f} ± {stdev(column):.3f}" for column in columns]
+    return [f"{name}, mean ± s.d.", *numbers, "", ""]
+
+
+def print_row(cells: list[str]) -> None:
+    """Print one row as Markdown."""
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -70,26 +95,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("table", choices=["presets", "changes"])
     parser.add_argument("--output", type=Path, default=Path("runs/mnist"))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", help="only rows whose name begins so")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     if arguments.table == "presets":
         rows = PRESETS
     else:
         rows = {
-            name: {"changes": SHORT | changes, "options": DataOptions(limit=20_000)}
+            name: {
+                "changes": SHORT | changes | {"weights": SHORT["weights"] | changes.get("weights", {})},
+                "options": DataOptions(limit=20_000),
+            }
             for name, changes in CHANGES.items()
         }
-    print(f"| | {' | '.join(COLUMNS)} | collapsed | minutes |")
+    print_row(["", *COLUMNS, "collapsed", "minutes"])
     print("|---" * (len(COLUMNS) + 3) + "|")
     for name, options in rows.items():
-        folder = "".join(letter if letter.isalnum() else "-" for letter in name)
-        output = arguments.output / arguments.table / f"{folder}-seed-{arguments.seed}"
-        if not (output / EVALUATION).exists():
-            run = train("mnist", output, seed=arguments.seed, resume=True, evaluate=False, **options)
-            encode_run(run)
-            # Without figures, which take longer than a short training; `dualcontrast report` draws them.
-            evaluate_run(run, seed=arguments.seed)
-        print(row_of(name, RunFolder.open(output)), flush=True)
+        if not name.startswith(arguments.rows or ""):
+            continue
+        printed = []
+        for seed in map(int, arguments.seeds.split(",")):
+            folder = "".join(letter if letter.isalnum() else "-" for letter in name)
+            output = arguments.output / arguments.table / f"{folder}-seed-{seed}"
+            if not (output / EVALUATION).exists():
+                run = train(
+                    "mnist",
+                    output,
+                    seed=seed,
+                    resume=True,
+                    evaluate=False,
+                    device=arguments.device,
+                    **options,
+                )
+                encode_run(run, device=arguments.device)
+                # Without figures, which take longer than a short training; `dualcontrast report` draws them.
+                evaluate_run(run, seed=seed, device=arguments.device)
+            printed.append(row_of(name, RunFolder.open(output)))
+            print_row(printed[-1])
+        if len(printed) > 1:
+            print_row(mean_row(name, printed))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights(name, preset, dimension):
 def assert_same(name, first, second):
     if name in ADDS_IN_ANY_ORDER:
         for one, other in zip(first.history, second.history, strict=True):
-            assert one["terms"] == pytest.approx(other["terms"], rel=1e-2, abs=1e-2)
+            assert one["terms"] == pytest.approx(other["terms"], rel=5e-2, abs=5e-2)
         return
     for key, expected in weights(first).items():
         assert torch.equal(weights(second)[key], expected), key

@@ -407,6 +407,28 @@ def _smoothing_filter(spatial: tuple[int, ...], device: torch.device) -> Tensor:
     return filters
 
 
+def turns_within(images: Tensor, config: ViewConfig) -> Iterator[Tensor]:
+    """Turn images by five angles, evenly spread over two thirds of the range that views are drawn from.
+
+    Views of a turned copy then go as far as those of the image on one side, so that the copy is still like
+    what a network has been trained on.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W)
+    config : ViewConfig
+        With the largest angle.
+
+    Yields
+    ------
+    Tensor
+        Of the images' shape; the third is the images themselves.
+    """
+    for share in (-2, -1, 0, 1, 2):
+        angle = share * config.max_angle / 3
+        yield rotate(images, images.new_full((len(images),), angle)) if share else images
+
+
 def quarter_turns(volumes: Tensor) -> Iterator[Tensor]:
     """Turn volumes by the 24 rotations of the cube, which need no interpolation.
 

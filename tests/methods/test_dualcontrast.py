@@ -22,7 +22,7 @@ from dualcontrast.methods.dualcontrast import (
 from dualcontrast.random_streams import torch_stream
 from dualcontrast.settings import replace
 from dualcontrast.training.engine import build_method
-from dualcontrast.views import as_a_view, random_view
+from dualcontrast.views import as_a_view, random_view, rotate, view_pair
 from dualcontrast.wedge import tilt_wedge
 
 SHAPE = (1, 16, 16)
@@ -121,7 +121,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
     }
 
 
-WITH_ROTATION = Preset(replace(DEFAULT.config, {"weights.rotation": 1.0}), DEFAULT.recipe)
+WITH_PAIRS_READ = Preset(replace(DEFAULT.config, {"rotation_reader": "pair"}), DEFAULT.recipe)
 WITH_INDEPENDENT_C = Preset(replace(DEFAULT.config, {"weights.independence_c": 1.0}), DEFAULT.recipe)
 C_MEAN, Z_MEAN = "encoder.content_mean", "encoder.transformation_mean"
 DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layers"}
@@ -137,7 +137,8 @@ DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layer
         (REFERENCE, "con_z_positive", {"encoder.features", Z_MEAN}),
         (DEFAULT, "con_z_positive", {"encoder.features", Z_MEAN}),
         (DEFAULT, "con_c_exchanged", {"encoder.features", C_MEAN}),
-        (WITH_ROTATION, "rotation", {"encoder.features", Z_MEAN, "angle_reader.0", "angle_reader.2"}),
+        (DEFAULT, "rotation", {"encoder.features", Z_MEAN, "angle_reader.weight"}),
+        (WITH_PAIRS_READ, "rotation", {"encoder.features", Z_MEAN, "angle_reader.0", "angle_reader.2"}),
         (DEFAULT, "independence", {"encoder.features", Z_MEAN}),
         (WITH_INDEPENDENT_C, "independence_c", {"encoder.features", C_MEAN}),
     ],
@@ -269,6 +270,40 @@ def test_content_of_a_volume_is_the_mean_over_its_quarter_turns():
         single = method.encoder(volumes)
         assert torch.equal(transformation.mean, single.transformation.mean)
         assert not torch.allclose(content.mean, single.content.mean, atol=1e-5)
+
+
+def test_content_of_an_image_is_the_mean_over_five_turns():
+    method = method_of(replace(DEFAULT.config, {"average_turns": True})).eval()
+    with torch.no_grad():
+        content, transformation = method.encode(images())
+        single = method.encoder(images())
+        turned = [
+            method.encoder(rotate(images(), torch.full((len(images()),), angle))).content.mean
+            for angle in (-60.0, -30.0, 30.0, 60.0)
+        ]
+    expected = (single.content.mean + sum(turned)) / 5
+    assert torch.allclose(content.mean, expected, atol=1e-6)
+    assert torch.equal(transformation.mean, single.transformation.mean)
+
+
+def test_the_angle_is_a_linear_function_of_the_difference_of_both_z():
+    method = method_of(DEFAULT.config)
+    terms = method.losses(Batch(images()), torch_stream(0, "step"), "all")
+    # The first draw of a step is that of the views.
+    view = view_pair(images(), DEFAULT.config.views, torch_stream(0, "step"))[1]
+    with torch.no_grad():
+        z = method.encoder(torch.cat((images(), view.images))).transformation.mean
+        first, second = z.chunk(2)
+        weight = method.angle_reader.weight[0]
+        errors = ((second - first) * weight).sum(dim=1) - view.angles / 90
+    assert terms["rotation"].item() == pytest.approx(errors.square().mean().item(), rel=1e-4)
+
+
+def test_rotations_of_volumes_which_do_not_add_up_are_read_from_the_pair():
+    shape = (1, 16, 16, 16)
+    method = build_method(DualContrastMethod, DEFAULT.config, shape, False, seed=0)
+    assert method.angle_reader[0].in_features == 2 * DEFAULT.config.transformation_dim
+    assert method.angle_reader[2].out_features == 3
 
 
 def subtomogram_method() -> DualContrastMethod:

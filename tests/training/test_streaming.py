@@ -155,3 +155,13 @@ def test_a_training_that_is_stopped_in_mid_epoch_ends_with_the_same_weights(sour
     expected = whole.network.state_dict()
     for name, values in resumed.network.state_dict().items():
         assert torch.equal(values, expected[name]), name
+
+
+def test_batches_that_several_threads_read_come_in_order(source, monkeypatch):
+    preparation = Model(device="cpu").choose_preparation(source)
+    parts = np.array_split(np.random.default_rng(0).permutation(COUNT), 9)
+    expected = batches.read_prepared(source, preparation, np.concatenate(parts))
+    monkeypatch.setitem(batches.READERS, "cpu", 4)
+    found = list(batches.read_ahead(source, preparation, parts, torch.device("cpu")))
+    assert [len(part) for part in found] == [len(part) for part in parts]
+    assert torch.equal(torch.cat(found), expected)

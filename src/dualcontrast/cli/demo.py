@@ -28,6 +28,8 @@ STARMEN_SETTINGS: dict[str, Any] = {
     "width": 1,
     "centre_codes": True,
     "exchange_share": 0.4,
+    # Small sideways moves of limbs matter more here than whole turns.
+    "rotation_reader": "pair",
     "views": {"scale": 0.0, "shear": 0.0, "shift": 0.05, "elastic": 0.1, "elastic_nodes": 2},
     "weights": {
         "reconstruction": 30.0,
@@ -36,6 +38,7 @@ STARMEN_SETTINGS: dict[str, Any] = {
         "con_c_exchanged": 1.0,
         "independence": 1.0,
         "independence_c": 2.0,
+        "rotation": 0.1,
     },
 }
 

@@ -29,7 +29,13 @@ from dualcontrast.networks import (
     TwoCodeEncoder,
     running_statistics_kept,
 )
-from dualcontrast.views import ViewConfig, as_a_view, quarter_turns, view_pair
+from dualcontrast.views import (
+    ViewConfig,
+    as_a_view,
+    quarter_turns,
+    turns_within,
+    view_pair,
+)
 from dualcontrast.wedge import apply_wedge
 
 
@@ -94,7 +100,12 @@ class DualContrastConfig:
         Numbers of clusters for `con_c_clusters`: each is a linear layer on c with so many outputs. They need
         not be the number of identities; more find finer groups.
     average_turns : bool
-        The content code of a volume is the mean of those of its 24 quarter turns, once the training is done.
+        The content code is the mean of those of turned copies, once the training is done: of the 24 quarter
+        turns of a volume; of five turns of an image, see `views.turns_within`.
+    rotation_reader : {'pair', 'difference'}
+        What the angle between an image and its view is predicted from: `pair`, from both z by a network;
+        `difference`, from their difference by a linear map, so that z itself becomes linear in the angle.
+        Rotations of volumes do not add up; they are predicted from the pair always.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
     exchange_share : float
@@ -130,6 +141,7 @@ class DualContrastConfig:
     wedge_aware: bool = True
     cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
     average_turns: bool = False
+    rotation_reader: Literal["pair", "difference"] = "pair"
     reconstruct_views: bool = False
     exchange_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     content_contrast: Literal["pair", "batch"] = "pair"
@@ -176,9 +188,10 @@ DEFAULT = Preset(
             con_z_negative=0.3,
             con_c_exchanged=0.3,
             independence=2.0,
-            rotation=0.1,
+            rotation=1.0,
         ),
         width=2,
+        rotation_reader="difference",
         reconstruct_views=True,
         exchange_share=1.0,
         content_contrast="batch",
@@ -265,10 +278,13 @@ class DualContrastMethod(Method):
             self.decoder = FullyConnectedDecoder(*sizes, self.image_shape, bounded)
         self.angle_reader: nn.Module | None = None
         if config.weights.rotation:
-            angles = 1 if len(self.image_shape) == 3 else 3
-            self.angle_reader = nn.Sequential(
-                nn.Linear(2 * config.transformation_dim, 128), nn.ReLU(), nn.Linear(128, angles)
-            )
+            if self._reads_differences:
+                self.angle_reader = nn.Linear(config.transformation_dim, 1, bias=False)
+            else:
+                angles = 1 if len(self.image_shape) == 3 else 3
+                self.angle_reader = nn.Sequential(
+                    nn.Linear(2 * config.transformation_dim, 128), nn.ReLU(), nn.Linear(128, angles)
+                )
         self.clusters: nn.ModuleList | None = None
         if config.weights.con_c_clusters:
             self.clusters = nn.ModuleList(
@@ -276,12 +292,17 @@ class DualContrastMethod(Method):
             )
         self._codes_of_batch: tuple[Tensor, Tensor] | None = None
 
+    @property
+    def _reads_differences(self) -> bool:
+        return self.config.rotation_reader == "difference" and len(self.image_shape) == 3
+
     def encode(self, images: Tensor) -> Encoding:
         """Infer both posteriors of a batch (N, C, *spatial)."""
         encoding = self._encode_untouched(images)
-        if not self.config.average_turns or images.ndim != 5 or len(set(images.shape[2:])) > 1:
+        if not self.config.average_turns or (images.ndim == 5 and len(set(images.shape[2:])) > 1):
             return encoding
-        turns = [self._encode_untouched(turned).content for turned in quarter_turns(images)]
+        turned = quarter_turns(images) if images.ndim == 5 else turns_within(images, self.config.views)
+        turns = [self._encode_untouched(copies).content for copies in turned]
         mean = torch.stack([turn.mean for turn in turns]).mean(dim=0)
         return Encoding(encoding.content._replace(mean=mean), encoding.transformation)
 
@@ -358,7 +379,7 @@ class DualContrastMethod(Method):
         if weights.independence_c and count >= 4:
             terms["independence_c"] = losses.whitened_kernel_alignment(c, z.detach())
         if self.angle_reader is not None:
-            read = self.angle_reader(torch.cat((z, z_view), dim=1))
+            read = self.angle_reader(z_view - z if self._reads_differences else torch.cat((z, z_view), dim=1))
             known = second.angles.reshape(count, -1) / self.config.views.max_angle
             terms["rotation"] = F.mse_loss(read, known)
         return terms

@@ -24,6 +24,8 @@ from dualcontrast.training.windows import stream
 
 RESIDENT_BYTES = 2 * 2**30
 READ_AHEAD = 4
+# Threads that read what is encoded. On a CPU the cores are busy with the networks.
+READERS = {"cpu": 1, "cuda": 4}
 READ_BYTES = 2**28
 # Images that are shuffled among each other where they are stored in blocks; twice this is held in memory.
 WINDOW_BYTES = 2**28
@@ -68,14 +70,15 @@ def _check_varied(source: ImageSource, rows: np.ndarray, images: np.ndarray) -> 
 def read_ahead(
     source: ImageSource, preparation: Preparation, batches: Sequence[np.ndarray], device: torch.device
 ) -> Iterator[Tensor]:
-    """Read and prepare batches of images one after the other; the next is read while one is used."""
+    """Read and prepare batches of images one after the other; the next are read while one is used."""
     read = partial(read_prepared, source, preparation, device=device)
-    with ThreadPoolExecutor(max_workers=1) as reader:
+    threads = READERS.get(device.type, 1)
+    with ThreadPoolExecutor(threads) as readers:
         waiting = iter(batches)
-        ahead = deque(reader.submit(read, rows) for rows in islice(waiting, 2))
+        ahead = deque(readers.submit(read, rows) for rows in islice(waiting, threads + 1))
         while ahead:
             images = ahead.popleft().result()
-            ahead.extend(reader.submit(read, rows) for rows in islice(waiting, 1))
+            ahead.extend(readers.submit(read, rows) for rows in islice(waiting, 1))
             yield images
 
 
