@@ -9,8 +9,15 @@ from dualcontrast import pipeline
 from toy_images import bars
 
 
-@pytest.mark.parametrize(("epochs", "warned"), [(1, True), (250, False)])
-def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, epochs, warned):
+@pytest.mark.parametrize(
+    ("preset", "epochs", "remedy"),
+    [
+        (None, 1, "more --epochs or --preset short"),
+        ("short", 1, "more --epochs or a smaller --batch-size"),
+        (None, 250, None),
+    ],
+)
+def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, preset, epochs, remedy):
     np.save(tmp_path / "bars.npy", bars(100, (16, 16))[0])
     # Only what is said before the training counts here.
     monkeypatch.setattr(pipeline.Model, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -19,9 +26,12 @@ def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, epochs, warned
         pipeline.train(
             tmp_path / "bars.npy",
             tmp_path / "run",
+            preset=preset,
             changes={"epochs": epochs, "batch_size": 40},
             progress=False,
         )
     # 80 training images in batches of 40 are 2 steps an epoch.
-    said = f"only {2 * epochs} steps" in caplog.text
-    assert said is warned and ("--preset short" in caplog.text) is warned
+    if remedy is None:
+        assert "steps of training" not in caplog.text
+    else:
+        assert f"only {2 * epochs} steps" in caplog.text and remedy in caplog.text

@@ -421,7 +421,8 @@ def _warn_of_few_steps(model: Model, images: int) -> None:
     recipe = model.recipe
     steps = recipe.epochs * math.ceil(images / recipe.batch_size)
     if steps < FEW_STEPS:
-        smaller = "--preset short" if "short" in model.method_class.presets else "a smaller --batch-size"
+        has_shorter = "short" in model.method_class.presets and model.preset != "short"
+        smaller = "--preset short" if has_shorter else "a smaller --batch-size"
         logger.info(
             f"{recipe.epochs} epochs of {images:,} images in batches of {recipe.batch_size} are only {steps} "
             f"steps of training; more --epochs or {smaller} will most likely do better"
