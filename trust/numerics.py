@@ -126,6 +126,9 @@ def main() -> int:
     parser.add_argument("--tables", default=",".join(TABLES), help="some of them")
     parser.add_argument("--device", default="cpu", help="of the precisions; the others are about CPUs")
     asked = parser.parse_args()
+    wanted = asked.tables.split(",")
+    if unknown := set(wanted) - set(TABLES):
+        parser.error(f"--tables {', '.join(sorted(unknown))}: choose from {', '.join(TABLES)}")
     torch.set_num_threads(1)
     tables = {
         "precision": lambda: precision_table(asked.seeds, asked.epochs, asked.device),
@@ -133,7 +136,7 @@ def main() -> int:
         "threads": lambda: threads_table(asked.epochs),
     }
     all_fine = True
-    for name in asked.tables.split(","):
+    for name in wanted:
         table, fine = tables[name]()
         print(table, flush=True)
         all_fine &= fine

@@ -8,6 +8,7 @@ import pytest
 from dualcontrast.data import starmen as module
 from dualcontrast.data.starmen import open_starmen, split_starmen
 from dualcontrast.errors import DataError
+from dualcontrast.simulate import starmen as simulate
 from dualcontrast.simulate.starmen import generate_starmen, write_starmen
 
 NAME = "SimulatedData__Reconstruction__starman__subject_s{}__tp_{}"
@@ -25,13 +26,13 @@ def test_who_generates_at_the_same_time_leaves_the_others_file(cache, monkeypatc
     path = cache / "starmen" / module._GENERATED
     others = []
 
-    def write_after_another(own, count, **options):
+    def generate_beside_another(*arguments):
+        monkeypatch.setattr(simulate, "generate_starmen", generate_starmen)
         # The other one has opened its file, and notices when it is another.
-        write_starmen(path, count)
         others.append(open_starmen())
-        return write_starmen(own, count, **options)
+        return generate_starmen(*arguments)
 
-    monkeypatch.setattr(module, "write_starmen", write_after_another)
+    monkeypatch.setattr(simulate, "generate_starmen", generate_beside_another)
     mine = open_starmen()
     np.testing.assert_array_equal(mine.read([3]), others[0].read([3]))
     assert [each.name for each in path.parent.iterdir()] == [module._GENERATED]

@@ -116,3 +116,17 @@ def test_checkpoints_run_no_code(tmp_path):
     with pytest.raises(RunError):
         load_checkpoint(path, {})
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("sums", [{"reconstruction": torch.zeros(2)}, {"reconstruction": 3}, [1, 2]])
+def test_a_checkpoint_whose_sums_are_none_is_refused(source, tmp_path, sums):
+    def model() -> Model:
+        return Model(epochs=2, batch_size=20, device="cpu", progress=False)
+
+    path, identity = tmp_path / "last.pt", {"method": "dualcontrast"}
+
+    model().fit(source, checkpointing=Checkpointing(path, identity))
+    step, states = load_checkpoint(path, identity)
+    save_checkpoint(path, identity, step, states | {"sums": sums, "steps_seen": 1})
+    with pytest.raises(RunError, match="does not fit the networks of this run"):
+        model().fit(source, checkpointing=Checkpointing(path, identity, resume=True))

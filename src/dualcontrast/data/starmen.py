@@ -7,7 +7,6 @@ acceleration `alpha`, the age `t` at the visit, and the file's `path`.
 """
 
 import csv
-import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -121,13 +120,12 @@ def _generate(path: Path) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("generating starmen", total=GENERATED_COUNT)
-        own = path.with_name(f".{os.getpid()}-{path.name}")
-        write_starmen(own, GENERATED_COUNT, on_progress=lambda made: progress.advance(task, made))
-        if path.exists():
-            # Another training has made the same meanwhile, and has it open.
-            own.unlink()
-        else:
-            own.replace(path)
+        try:
+            write_starmen(path, GENERATED_COUNT, on_progress=lambda made: progress.advance(task, made))
+        except DataError:
+            # Another training may have made the same meanwhile, and have it open.
+            if not path.exists():
+                raise
     console.print(f"starmen: generated {GENERATED_COUNT:,} images, kept in {path}", soft_wrap=True)
 
 

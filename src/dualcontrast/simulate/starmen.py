@@ -192,11 +192,18 @@ def write_starmen(
     path = Path(path)
     if path.suffix != ".npz":
         raise SettingError(f"{path}: starmen are written as one .npz file; give a name that ends in .npz")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: exists already; choose another name or allow overwriting with --overwrite")
+    _check_free(path, overwrite)
     starmen = generate_starmen(count, seed, size, on_progress)
     columns = {f"content:{name}": values for name, values in starmen.identity.items()}
     columns |= {f"transformation:{name}": values for name, values in starmen.pose.items()}
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, images=starmen.images[:, 0], ids=starmen.ids, **columns)
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as handle:
+            np.savez(handle, allow_pickle=False, images=starmen.images[:, 0], ids=starmen.ids, **columns)
+        # Once more: it took a minute, and another may have written the file and opened it.
+        _check_free(path, overwrite)
     return path
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: exists already; choose another name or allow overwriting with --overwrite")

@@ -161,4 +161,5 @@ class Steps:
         self._method.load_state_dict(states["method"])
         for optimiser, state in zip(self._optimisers, states["optimisers"], strict=True):
             optimiser.load_state_dict(state)
-        self._carried, self._count = dict(states["sums"]), int(states["steps_seen"])
+        self._carried = {name: value.reshape(()) for name, value in states["sums"].items()}
+        self._count = int(states["steps_seen"])
