@@ -111,6 +111,12 @@ def test_importing_is_light():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_what_does_not_train_does_without_the_compiler_of_torch():
+    modules = "dualcontrast.verify, dualcontrast.class_finding, dualcontrast.figures.report"
+    code = f"import sys, {modules}; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_codes_survive_the_file(tmp_path, trained):
     codes = trained.encode(bar_source(60))
     codes.save(tmp_path / "codes.npz")

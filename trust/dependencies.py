@@ -1,9 +1,11 @@
 """What the package depends on: licences, a bill of materials, known holes, and the lowest versions.
 
 `python trust/dependencies.py` prints the table of licences and what `pip-audit` finds, where that is
-installed (`pip install pip-audit`) and reaches its database. `--sbom FILE` writes a bill of materials
-(CycloneDX 1.6, JSON). `--lowest` prints the lowest version of each dependency that pyproject.toml allows, for
-`pip install -r`. Exit code 1 where a licence is unknown or does not go with MIT, or a known hole is found.
+installed (`pip install pip-audit`) and reaches its database; `--holes insecure.json` looks in that file of
+the Safety database instead (pyupio/safety-db), which needs no network. `--sbom FILE` writes a bill of
+materials (CycloneDX 1.6, JSON). `--lowest` prints the lowest version of each dependency that pyproject.toml
+allows, for `pip install -r`. Exit code 1 where a licence is unknown or does not go with MIT, or a known hole
+is found.
 """
 
 import argparse
@@ -17,6 +19,10 @@ import uuid
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, requires
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
 PACKAGE = "dualcontrast"
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # Names as packages write them. MPL asks that changes to its own files stay open, which asks nothing of us.
@@ -24,6 +30,8 @@ COMPATIBLE = re.compile(
     r"\b(MIT|BSD|Apache|Python Software Foundation|PSF|ISC|Zlib|0BSD|CC0|HPND|MPL|Mozilla|Unlicense|BSL)\b"
 )
 FORBIDDEN = re.compile(r"\b(A?GPL|LGPL|GNU|SSPL|proprietary|commercial)\b", re.IGNORECASE)
+# What a CUDA build of torch brings: NVIDIA's, free to use and no part of what is given on with this package.
+OF_CUDA = re.compile(r"(nvidia|cuda)-")
 # Some licences are told in the text of the file only.
 TOLD_BY_TEXT = {
     "Permission is hereby granted, free of charge": "MIT",
@@ -42,7 +50,7 @@ def closure(name: str = PACKAGE) -> list[Distribution]:
                 continue
             dependency = re.match(r"[\w.-]+", wanted)
             assert dependency is not None
-            key = re.sub(r"[-_.]+", "-", dependency[0]).lower()
+            key = canonicalize_name(dependency[0])
             if key in found:
                 continue
             try:
@@ -83,7 +91,9 @@ def licence_table() -> tuple[str, list[str]]:
     lines, open_questions = ["| package | version | licence |", "|---|---|---|"], []
     for package in closure():
         found = licence(package)
-        if not COMPATIBLE.search(found) or FORBIDDEN.search(found):
+        if OF_CUDA.match(package.name):
+            found += "; comes with torch for CUDA"
+        elif not COMPATIBLE.search(found) or FORBIDDEN.search(found):
             open_questions.append(f"{package.name}: {found}")
         lines.append(f"| {package.name} | {package.version} | {found} |")
     return "\n".join(lines), open_questions
@@ -93,7 +103,7 @@ def bill_of_materials() -> dict[str, object]:
     """Return a bill of materials of what is installed, as CycloneDX 1.6 has it."""
 
     def component(package: Distribution) -> dict[str, object]:
-        purl = f"pkg:pypi/{re.sub(r'[-_.]+', '-', package.name).lower()}@{package.version}"
+        purl = f"pkg:pypi/{canonicalize_name(package.name)}@{package.version}"
         return {
             "type": "library",
             "bom-ref": purl,
@@ -146,6 +156,31 @@ def audit() -> tuple[str, bool]:
     return said, done.returncode == 0
 
 
+def audit_by_file(file: Path) -> tuple[str, bool]:
+    """Look up what is installed in a list of holes, `{package: ["<1.2", ">=2,<2.3", ...]}`.
+
+    Returns
+    -------
+    tuple of str and bool
+        What was found, and whether that is nothing.
+    """
+    holes: dict[str, list[str]] = {}
+    for name, specifiers in json.loads(file.read_text(encoding="utf-8")).items():
+        # The file says of itself when it was made under a name that is no package's.
+        if not name.startswith("$"):
+            holes.setdefault(canonicalize_name(name), []).extend(specifiers)
+    packages = closure()
+    listed = [package for package in packages if canonicalize_name(package.name) in holes]
+    found = [
+        f"known hole: {package.name} {package.version} ({specifier})"
+        for package in listed
+        for specifier in holes[canonicalize_name(package.name)]
+        if SpecifierSet(specifier).contains(Version(package.version).base_version, prereleases=True)
+    ]
+    count = f"{file.name} knows holes in some version of {len(listed)} of {len(packages)} packages"
+    return "\n".join([count, *(found or ["none in the versions that are installed"])]), not found
+
+
 def _importable(name: str) -> bool:
     from importlib.util import find_spec
 
@@ -156,6 +191,7 @@ def main() -> int:
     """Do what is asked; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sbom", type=Path, help="write a bill of materials to this file")
+    parser.add_argument("--holes", type=Path, metavar="FILE", help="insecure.json of pyupio/safety-db")
     parser.add_argument("--lowest", action="store_true", help="print the lowest versions and no more")
     asked = parser.parse_args()
     if asked.lowest:
@@ -169,7 +205,7 @@ def main() -> int:
     print(table)
     for question in open_questions:
         print(f"to be looked at: {question}")
-    said, fine = audit()
+    said, fine = audit() if asked.holes is None else audit_by_file(asked.holes)
     print(said)
     return 0 if fine and not open_questions else 1
 

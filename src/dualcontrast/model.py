@@ -24,7 +24,7 @@ from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, check_choices, choose_preparation
 from dualcontrast.training.batches import Batches, read_ahead
-from dualcontrast.training.engine import build_method, check_devices, check_engine, make_fabric
+from dualcontrast.training.engine import build_method, check_devices, check_engine
 from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
 
@@ -180,6 +180,8 @@ class Model:
         NotEnoughMemoryError
             When a step does not fit into the memory of the device.
         """
+        from dualcontrast.training.launch import make_fabric
+
         source = as_source(images)
         self.suit(source.image_shape)
         self.preparation = preparation or self.choose_preparation(source)
@@ -466,6 +468,8 @@ class Model:
             When the file is missing, is not a model of this package, does not fit its own settings, or has
             weights that are no numbers.
         """
+        from dualcontrast.training.launch import make_fabric
+
         path = Path(path)
         if path.is_dir():
             path = path / "weights.safetensors"

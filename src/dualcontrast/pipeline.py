@@ -26,7 +26,6 @@ from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, WEIGHTS_SUM, RunFolder
 from dualcontrast.training.batches import check_enough
-from dualcontrast.training.engine import make_fabric
 from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
 
 logger = logging.getLogger(__name__)
@@ -137,6 +136,8 @@ def train(
     Stopped
         After Ctrl-C or SIGTERM; the run can be resumed.
     """
+    from dualcontrast.training.launch import make_fabric
+
     if resume and overwrite:
         raise SettingError("--resume and --overwrite exclude each other; choose one")
     run = RunFolder(Path(output))

@@ -6,10 +6,10 @@ centre, stands at `A p + t`. It is kept as the matrix `(A | t)` that `views.samp
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 
+from dualcontrast.rotations import matrices_of_vectors
 from dualcontrast.views import rotation_matrices
 
 
@@ -40,7 +40,7 @@ def poses(codes: Tensor, shift_unit: float) -> Tensor:
     if codes.shape[1] == 3:
         rotations, shifts = rotation_matrices(torch.rad2deg(codes[:, 0])), codes[:, 1:]
     else:
-        rotations, shifts = roma.rotvec_to_rotmat(codes[:, :3]), codes[:, 3:]
+        rotations, shifts = matrices_of_vectors(codes[:, :3]), codes[:, 3:]
     return torch.cat((rotations, shift_unit * shifts[..., None]), dim=-1)
 
 

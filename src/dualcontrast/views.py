@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
-import roma
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from dualcontrast.constants import constant
 from dualcontrast.mask import spherical_mask
+from dualcontrast.rotations import matrices_of_angles, matrices_of_vectors, vectors_of_matrices
 from dualcontrast.spread import alongside, by_rows
 from dualcontrast.wedge import apply_wedge, move_wedges
 
@@ -101,7 +101,7 @@ def rotation_matrices(angles: Tensor) -> Tensor:
         cos, sin = torch.cos(radians), torch.sin(radians)
         # y points down, so the counter-clockwise turn a viewer sees has the sine's sign swapped.
         return torch.stack((cos, sin, -sin, cos), dim=-1).reshape(-1, 2, 2)
-    return roma.euler_to_rotmat("xyz", angles, degrees=True)
+    return matrices_of_angles(angles)
 
 
 @by_rows("images", "matrices", "displacements")
@@ -240,7 +240,7 @@ def draw_rotations(
     """
     if dimension == 3 and config.rotations == "uniform":
         vectors = uniform_rotation_vectors(count, config.max_angle, generator)
-        return vectors, roma.rotvec_to_rotmat(torch.deg2rad(vectors))
+        return vectors, matrices_of_vectors(torch.deg2rad(vectors))
     drawn = 1 if config.one_angle_per_batch and dimension == 2 else count
     angles = uniform((drawn,) if dimension == 2 else (drawn, 3), config.max_angle, generator)
     angles = angles.expand(count, *angles.shape[1:])
@@ -331,7 +331,7 @@ def view_pair(
     if images.ndim == 4:
         return first, second._replace(angles=second.angles - first.angles)
     matrices = [_matrices_of(view.angles, config) for view in (first, second)]
-    between = roma.rotmat_to_rotvec(matrices[1] @ matrices[0].mT)
+    between = vectors_of_matrices(matrices[1] @ matrices[0].mT)
     return first, second._replace(angles=torch.rad2deg(between))
 
 
@@ -456,7 +456,7 @@ def quarter_turns(volumes: Tensor) -> Iterator[Tensor]:
 
 def _matrices_of(angles: Tensor, config: ViewConfig) -> Tensor:
     if config.rotations == "uniform":
-        return roma.rotvec_to_rotmat(torch.deg2rad(angles))
+        return matrices_of_vectors(torch.deg2rad(angles))
     return rotation_matrices(angles)
 
 

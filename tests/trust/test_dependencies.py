@@ -1,5 +1,6 @@
 """The bill of materials and the licences, as far as they can be told without a network."""
 
+import json
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -41,3 +42,17 @@ def test_the_lowest_versions_are_those_of_pyproject():
     lowest = dependencies.lowest()
     assert len(lowest) == len(asked)
     assert "numpy==1.26" in lowest and all(line.count("==") == 1 for line in lowest)
+
+
+def test_holes_are_looked_up_by_version(tmp_path):
+    parts = [int(part) for part in version("numpy").split(".")[:2]]
+    file = tmp_path / "insecure.json"
+    # As the Safety database writes it, with a word about itself, and names in any spelling.
+    listed = {"$meta": {"timestamp": 0}, "NumPy": [f"<{parts[0]}.{parts[1]}"], "nobody-installs-this": [">0"]}
+    file.write_text(json.dumps(listed))
+    said, fine = dependencies.audit_by_file(file)
+    assert fine and "1 of" in said
+    file.write_text(json.dumps(listed | {"NumPy": ["<1", f">={parts[0]}.{parts[1]},<{parts[0] + 1}"]}))
+    said, fine = dependencies.audit_by_file(file)
+    assert not fine
+    assert f"known hole: numpy {version('numpy')} (>={parts[0]}.{parts[1]},<{parts[0] + 1})" in said

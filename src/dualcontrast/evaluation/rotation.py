@@ -1,7 +1,6 @@
 """What a known rotation of the image does to the two codes (the paper's two conditions, section 3.1)."""
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -9,6 +8,7 @@ from dualcontrast.evaluation.inference import encode_images
 from dualcontrast.evaluation.regression import cross_fitted_r_squared
 from dualcontrast.methods.base import Encoding, Method
 from dualcontrast.random_streams import numpy_stream, torch_stream
+from dualcontrast.rotations import vectors_of_matrices
 from dualcontrast.views import rotate, rotation_matrices, uniform
 
 MAX_ANGLE = 90.0
@@ -65,7 +65,7 @@ def rotation_targets(angles: Tensor) -> np.ndarray:
     """
     if angles.ndim == 1:
         return angles.double().numpy()[:, None]
-    return torch.rad2deg(roma.rotmat_to_rotvec(rotation_matrices(angles.double()))).numpy()
+    return torch.rad2deg(vectors_of_matrices(rotation_matrices(angles.double()))).numpy()
 
 
 def rotation_readout(rotated_codes: np.ndarray, angles: Tensor, seed: int) -> float:

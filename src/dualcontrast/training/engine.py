@@ -1,20 +1,10 @@
-"""Where a training runs, on how many devices, and the network it starts from."""
+"""Which devices a training may run on, and the network it starts from."""
 
-import logging
 import os
-from functools import cache
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import nn
 
-from dualcontrast import ranks
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.methods.base import Method
 from dualcontrast.networks import check_image_shape
@@ -22,7 +12,6 @@ from dualcontrast.random_streams import stream_seed
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed")
-logger = logging.getLogger(__name__)
 
 
 def check_engine(device: str, precision: str) -> None:
@@ -68,7 +57,7 @@ def check_devices(device: str, devices: int | str | None, nodes: int | None) -> 
     SettingError
         For numbers that this machine, torchrun or SLURM does not agree with.
     """
-    started = _started_processes()
+    started = started_processes()
     on_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if devices == "auto":
         devices = started[0] if started else torch.cuda.device_count() if on_cuda else 1
@@ -103,7 +92,7 @@ def check_devices(device: str, devices: int | str | None, nodes: int | None) -> 
     return found
 
 
-def _started_processes() -> tuple[int, int, str] | None:
+def started_processes() -> tuple[int, int, str] | None:
     """Processes a node, nodes, and by what they were started; None without torchrun or srun."""
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
@@ -120,59 +109,6 @@ def _started_processes() -> tuple[int, int, str] | None:
             )
         return tasks // nodes, nodes, "srun"
     return None
-
-
-class _OneModelEach(DDPStrategy):
-    """Processes and their connections; what they compute together is told by `spread.Spread`."""
-
-    def setup_module(self, module: nn.Module) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return module
-
-
-def make_fabric(
-    device: str = "auto",
-    precision: str = "32-true",
-    devices: int | str | None = 1,
-    nodes: int | None = 1,
-) -> Fabric:
-    """Choose the device and the precision, and start or join the other processes where there are several.
-
-    Raises
-    ------
-    SettingError
-        As `check_engine` and `check_devices`.
-    """
-    check_engine(device, precision)
-    found = check_devices(device, devices, nodes)
-    if found == (1, 1):
-        # Told so, it does not look for other processes that torchrun or SLURM may have started.
-        alone = [LightningEnvironment()]
-        return Fabric(accelerator=device, devices=1, precision=precision, plugins=alone)  # pyright: ignore[reportArgumentType]
-    return _launched(device, precision, *found)
-
-
-@cache
-def _launched(device: str, precision: str, devices: int, nodes: int) -> Fabric:
-    if ranks.world_size() > 1:
-        raise SettingError("trainings on several devices that follow each other need the same devices")
-    # One line when they are there is enough.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    started = _started_processes()
-    environment: type[ClusterEnvironment] = LightningEnvironment
-    if started:
-        environment = TorchElasticEnvironment if started[2] == "torchrun" else SLURMEnvironment
-    fabric = Fabric(
-        accelerator="cuda" if device == "auto" and torch.cuda.is_available() else device,
-        devices=devices,
-        num_nodes=nodes,
-        precision=precision,  # pyright: ignore[reportArgumentType]
-        strategy=_OneModelEach(timeout=ranks.TIMEOUT),
-        plugins=[environment()],
-    )
-    fabric.launch()
-    if ranks.first():
-        logger.info(f"training on {devices} devices" + f" of each of {nodes} nodes" * (nodes > 1))
-    return fabric
 
 
 def build_method(

@@ -5,9 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING, Any
 
 from dualcontrast import ranks
 from dualcontrast.errors import RunError
@@ -16,6 +14,9 @@ from dualcontrast.training.batches import Batches
 from dualcontrast.training.checkpoint import load_checkpoint, save_checkpoint
 from dualcontrast.training.interruption import stop_between_steps
 from dualcontrast.training.step import Steps
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LOG_EVERY = 50
 
@@ -69,7 +70,7 @@ def train(
     method: Method,
     batches: Batches,
     recipe: Recipe,
-    fabric: Fabric,
+    fabric: "Fabric",
     seed: int,
     checkpointing: Checkpointing | None = None,
     report: Callable[[dict[str, Any]], None] = lambda row: None,

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from dualcontrast import ranks
@@ -14,6 +13,9 @@ from dualcontrast.methods.base import Batch, Method, Recipe
 from dualcontrast.random_streams import stream_seed
 from dualcontrast.training.recording import Recorder
 from dualcontrast.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @contextmanager
@@ -44,7 +46,7 @@ class Steps:
         Steps in an epoch.
     """
 
-    def __init__(self, method: Method, recipe: Recipe, fabric: Fabric, seed: int, per_epoch: int) -> None:
+    def __init__(self, method: Method, recipe: Recipe, fabric: "Fabric", seed: int, per_epoch: int) -> None:
         # A fused Adam keeps its counters where the weights are, so they go to the device first.
         method.to(fabric.device)
         self._method, self._recipe, self._fabric, self._seed = method, recipe, fabric, seed
