@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
 from dualcontrast import RunFolder
-from dualcontrast.class_averages import average_classes
+from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.clusters import clusterings_of
 

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.alignment import align
+from dualcontrast.averaging.alignment import align
 from dualcontrast.errors import DataError
 from dualcontrast.fourier import fourier_pad
 from dualcontrast.wedge import apply_wedge, tilt_wedge

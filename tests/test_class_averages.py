@@ -12,8 +12,9 @@ import pytest
 import starfile
 from scipy.spatial.transform import Rotation
 
-from dualcontrast import Codes, RunFolder, class_averages, pipeline
-from dualcontrast.class_averages import average_classes
+from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast.averaging import class_averages
+from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.run_folder import CODES

@@ -32,6 +32,8 @@ COMPATIBLE = re.compile(
 FORBIDDEN = re.compile(r"\b(A?GPL|LGPL|GNU|SSPL|proprietary|commercial)\b", re.IGNORECASE)
 # What a CUDA build of torch brings: NVIDIA's, free to use and no part of what is given on with this package.
 OF_CUDA = re.compile(r"(nvidia|cuda)-")
+# Licences of a part that is not imported: here, a mode for the editor Emacs.
+OF_A_PART = {"docutils": "General Public License"}
 # Some licences are told in the text of the file only.
 TOLD_BY_TEXT = {
     "Permission is hereby granted, free of charge": "MIT",
@@ -93,6 +95,8 @@ def licence_table() -> tuple[str, list[str]]:
         found = licence(package)
         if OF_CUDA.match(package.name):
             found += "; comes with torch for CUDA"
+        elif OF_A_PART.get(package.name, "no part") in found:
+            found += "; the last of them for a part that is not imported"
         elif not COMPATIBLE.search(found) or FORBIDDEN.search(found):
             open_questions.append(f"{package.name}: {found}")
         lines.append(f"| {package.name} | {package.version} | {found} |")

@@ -9,7 +9,7 @@ import pytest
 
 from balls import make_ball_run
 from blobs import Mute, blob_source, make_run
-from dualcontrast.class_averages import average_classes
+from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.clusters import Clusters
 from dualcontrast.data.labels import Factor, LabelTable

@@ -46,7 +46,7 @@ def average(
     progress
         Show progress bars.
     """
-    from dualcontrast.class_averages import average_classes
+    from dualcontrast.averaging.class_averages import average_classes
     from dualcontrast.cli.decode import print_maps
 
     print_maps(

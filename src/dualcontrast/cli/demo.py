@@ -141,7 +141,7 @@ def _subtomograms(output: Path, quick: bool, options: dict[str, Any]) -> "RunFol
 
 def _classes(run: "RunFolder", seed: int, device: str, progress: bool) -> None:
     """Go on to classes, their averages and their maps."""
-    from dualcontrast.class_averages import average_classes
+    from dualcontrast.averaging.class_averages import average_classes
     from dualcontrast.class_finding import cluster_run
     from dualcontrast.class_maps import decode_classes
     from dualcontrast.cli.cluster import print_clusters

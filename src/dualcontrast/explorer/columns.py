@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualcontrast.class_averages import POSES
+from dualcontrast.averaging.class_averages import POSES
 from dualcontrast.clusters import AVERAGES, Clusters, clusterings_of
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import LabelTable, positions_of

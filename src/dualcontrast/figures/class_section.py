@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualcontrast.class_averages import AVERAGES_RECORD
+from dualcontrast.averaging.class_averages import AVERAGES_RECORD
 from dualcontrast.class_maps import MAPS_RECORD
 from dualcontrast.clusters import AVERAGES, MAPS, Clusters, in_order, star_name
 from dualcontrast.errors import DataError

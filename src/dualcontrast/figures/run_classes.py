@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dualcontrast.class_averages import AVERAGES_RECORD
+from dualcontrast.averaging.class_averages import AVERAGES_RECORD
 from dualcontrast.class_maps import decode_centres
 from dualcontrast.clusters import AVERAGES, BIC_FIGURE, Clusters, clusterings_of
 from dualcontrast.data.mrc import read_mrc

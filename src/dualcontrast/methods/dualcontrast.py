@@ -381,7 +381,9 @@ class DualContrastMethod(Method):
         if self.angle_reader is not None:
             read = self.angle_reader(z_view - z if self._reads_differences else torch.cat((z, z_view), dim=1))
             known = second.angles.reshape(count, -1) / self.config.views.max_angle
-            terms["rotation"] = F.mse_loss(read, known)
+            # Older PyTorch does not bring both to one type by itself.
+            wider = torch.promote_types(read.dtype, known.dtype)
+            terms["rotation"] = F.mse_loss(read.to(wider), known.to(wider))
         return terms
 
     def _variational_terms(

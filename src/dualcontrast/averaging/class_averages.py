@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.alignment import Alignment, align
+from dualcontrast.averaging.alignment import Alignment, align
 from dualcontrast.class_maps import Maps, check_free
 from dualcontrast.clusters import AVERAGES, Clusters, star_name
 from dualcontrast.data.labels import positions_of

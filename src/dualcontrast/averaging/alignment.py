@@ -1,0 +1,143 @@
+"""Finding how each volume of a set lies, and the mean of all once they lie alike, with no template.
+
+Volumes of one particle in unknown orientations are laid over each other by expectation maximisation, as in
+subtomogram averaging (Scheres et al. 2009, Structure 17:1563), but on ball harmonics, where the score of
+thousands of orientations is one matrix product: for the coefficients a of a volume and b of a mean,
+
+    <a turned by R, b> = Σ_l Σ_mm' D^l_mm'(R) Σ_k a_klm b_klm'.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dualcontrast.averaging.first_mean import first_mean
+from dualcontrast.averaging.search import GRID, Poses, Search
+from dualcontrast.averaging.states import sort_into_states
+from dualcontrast.averaging.waves import Waves
+from dualcontrast.ball_harmonics import LARGEST_BOX
+from dualcontrast.errors import DataError
+from dualcontrast.fourier import crop_wedges, fourier_crop
+
+REFINEMENTS = 8
+# Widths, in degrees, of the rotations tried around the best so far.
+FIRST_WIDTH, LAST_WIDTH = 8.0, 2.0
+# Share of the box around which the particle is looked for.
+DIAMETER = 0.85
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How volumes lie, and which mean they resemble.
+
+    Attributes
+    ----------
+    rotations : Tensor, shape (N, 3, 3)
+        A of every volume: what stands at p in the mean stands at `A p + t` in the volume, positions being
+        (x, y, z) measured from voxel n // 2.
+    shifts : Tensor, shape (N, 3)
+        t, in voxels along (x, y, z).
+    references : Tensor of int, shape (N,)
+        Which mean each volume resembles most; 0 where there is one.
+    coefficients : Tensor, shape (N, Q)
+        Ball harmonics of the volumes laid alike.
+    separation : float or None
+        By how much the two means that are most alike differ, in units of what two halves of the volumes of
+        one mean differ by noise; near 1, they are one and the same. None for one mean.
+    """
+
+    rotations: Tensor
+    shifts: Tensor
+    references: Tensor
+    coefficients: Tensor
+    separation: float | None
+
+
+def align(
+    volumes: Tensor,
+    references: int = 1,
+    *,
+    wedges: Tensor | None = None,
+    seed: int = 0,
+    report: Callable[[str, float], None] = lambda stage, share: None,
+) -> Alignment:
+    """Lay volumes of one particle over each other.
+
+    With several references, the volumes are sorted by which of as many means they resemble most, each in its
+    own best orientation: conformations of one particle.
+
+    Parameters
+    ----------
+    volumes : Tensor, shape (N, 1, L, L, L)
+        Prepared volumes; boxes of more than 32 voxels are aligned at 32.
+    references : int
+        Number of means.
+    wedges : Tensor, shape (1 or N, D, H, W // 2 + 1), optional
+        Fourier weights of what was measured, in the box of the volumes. Their mean over the volumes decides
+        how much of a mean is seen in each orientation.
+    seed : int
+        Of the first orientations.
+    report : callable
+        Told the stage and the share of it that is done.
+
+    Raises
+    ------
+    DataError
+        For boxes that are no cubes, or fewer than two volumes for each reference.
+    """
+    sides = set(volumes.shape[2:])
+    if len(sides) != 1 or volumes.shape[1] != 1:
+        raise DataError(
+            f"volumes of shape {tuple(volumes.shape[1:])} cannot be aligned; give cubes of one channel"
+        )
+    if len(volumes) < 2 * references:
+        raise DataError(f"{len(volumes)} volumes are too few for {references} means; take fewer")
+    full = sides.pop()
+    box = min(full, LARGEST_BOX)
+    waves = Waves(box, DIAMETER)
+    parts = volumes.split(256)
+    spectra = torch.cat([waves.spectra(p if box == full else fourier_crop(p, box)) for p in parts])
+    search = Search(waves, spectra, _seen(waves, wedges, full), max_shift=box / 10, seed=seed)
+    axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
+    shifts = torch.cartesian_prod(axis, axis, axis)
+    mean = first_mean(search, shifts, report)
+    poses = _coarse(search, mean, shifts, report)
+    means = mean[None]
+    for step in range(REFINEMENTS):
+        width = FIRST_WIDTH * (LAST_WIDTH / FIRST_WIDTH) ** (step / (REFINEMENTS - 1))
+        means = search.refine(poses, means, width, step)
+        report("refining", (step + 1) / REFINEMENTS)
+    separation = sort_into_states(search, poses, references, report) if references > 1 else None
+    turns, moved = poses.turns.rotations, poses.shifts * (full / box)
+    return Alignment(turns, moved, poses.references, search.laid(poses), separation)
+
+
+def _coarse(search: Search, mean: Tensor, shifts: Tensor, report: Callable[[str, float], None]) -> Poses:
+    """Find the best orientation and shift of every volume on coarse grids."""
+    best = torch.full((len(search.spectra),), -torch.inf)
+    place = torch.zeros(len(search.spectra), dtype=torch.long)
+    moved = torch.zeros(len(search.spectra), 3)
+    seen = search.energy_seen(mean[None], search.grid)
+    for number, shift in enumerate(shifts):
+        for rows in search.rows(GRID):
+            spectra = search.spectra[rows]
+            coefficients = search.waves.coefficients(spectra, shift.expand(len(spectra), 3))
+            found = search.likelihoods(coefficients, mean[None], seen, search.grid, search.degree)
+            score, there = found[:, 0].max(dim=1)
+            better = score > best[rows]
+            place[rows] = torch.where(better, there, place[rows])
+            moved[rows] = torch.where(better[:, None], shift, moved[rows])
+            best[rows] = torch.where(better, score, best[rows])
+        report("coarse search", (number + 1) / len(shifts))
+    return Poses(search.grid[place], moved, torch.zeros_like(place))
+
+
+def _seen(waves: Waves, wedges: Tensor | None, full: int) -> Tensor | None:
+    """Mean weight of every frequency in use, shape (K,)."""
+    if wedges is None:
+        return None
+    mean = wedges.mean(dim=0, keepdim=True)
+    cropped = mean if waves.box == full else crop_wedges(mean, full, waves.box)
+    return cropped.flatten()[waves.kept]

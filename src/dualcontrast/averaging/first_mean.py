@@ -1,0 +1,75 @@
+"""A first mean of volumes in unknown orientations, from nothing."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dualcontrast.averaging.search import Search
+from dualcontrast.averaging.turns import Turns, grid
+from dualcontrast.averaging.waves import Waves
+from dualcontrast.random_streams import numpy_stream, torch_stream
+
+# Enough to find a first mean; the others are then laid on it.
+BEGINNERS = 150
+GRID, DEGREE, STEPS = 1152, 5, 20
+
+
+def first_mean(search: Search, shifts: Tensor, report: Callable[[str, float], None]) -> Tensor:
+    """Find a mean of some of the volumes by expectation maximisation over a coarse grid of all poses.
+
+    It begins with volumes turned at random, low degrees and soft assignments, and sharpens all three.
+
+    Parameters
+    ----------
+    search : Search
+        The volumes.
+    shifts : Tensor, shape (T, 3)
+        The shifts that are tried, in voxels.
+    report : callable
+        Told the stage and the share of it that is done.
+
+    Returns
+    -------
+    Tensor, shape (Q,)
+        Ball harmonics of the mean.
+    """
+    waves = search.waves
+    count = min(len(search.spectra), BEGINNERS)
+    order = numpy_stream(search.seed, "beginners").permutation(len(search.spectra))
+    some = search.spectra[torch.from_numpy(order[:count])]
+    moved = torch.stack([waves.coefficients(some, shift.expand(count, 3)) for shift in shifts], dim=1)
+    moved = moved.flatten(0, 1)
+    turns = grid(GRID, search.highest)
+    first = torch.randint(GRID, (len(moved),), generator=torch_stream(search.seed, "orientations"))
+    mean = waves.turned(moved, turns[first].wigner).mean(dim=0) / search.share
+    power = float(moved.square().sum(dim=1).mean())
+    for step in range(STEPS):
+        degree = min(3 + step // 4, DEGREE, search.highest)
+        seen = search.energy_seen(mean[None], turns)
+        found = search.likelihoods(moved, mean[None], seen, turns, degree)[:, 0].view(count, -1)
+        noise = max(power - float(mean.square().sum()), 1e-3 * power) / len(mean)
+        soft = (found * (min(1.0, 0.2 + step / 12) / noise)).softmax(dim=1).view(len(moved), -1)
+        mean = _soft_mean(waves, moved, soft, turns) * (len(shifts) / search.share)
+        report("first mean", (step + 1) / STEPS)
+    return _in_the_middle(waves, mean)
+
+
+def _soft_mean(waves: Waves, coefficients: Tensor, soft: Tensor, turns: Turns) -> Tensor:
+    laid = zip(waves.by_degree(soft.T @ coefficients), turns.wigner, strict=True)
+    return torch.cat([(a @ turn).sum(dim=0).flatten() for a, turn in laid]) / len(coefficients)
+
+
+def _in_the_middle(waves: Waves, mean: Tensor) -> Tensor:
+    """Move a mean so that its energy lies around the middle of the box."""
+    box = waves.box
+    spectrum = torch.zeros(box * box * (box // 2 + 1), dtype=torch.complex64)
+    real, imaginary = (mean @ waves.matrix.T).chunk(2)
+    spectrum[waves.kept] = torch.complex(real, imaginary) / waves.scale
+    volume = torch.fft.irfftn(spectrum.view(box, box, -1), s=(box,) * 3)
+    energy = torch.fft.fftshift(volume).square()
+    axis = torch.arange(box) - float(box // 2)
+    total = energy.sum()
+    middle = torch.stack([(energy.sum(dim=d) * axis).sum() for d in ((0, 1), (0, 2), (1, 2))]) / total
+    moved = waves.centred((mean @ waves.matrix.T)[None], middle[None])
+    return waves.coefficients(moved)[0]
