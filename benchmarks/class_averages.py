@@ -8,6 +8,7 @@ Clusters the content codes into three classes, averages each, and compares with 
 
 import argparse
 import csv
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ import starfile
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
-from dualcontrast import RunFolder
-from dualcontrast.averaging.class_averages import average_classes
+from dualcontrast import Codes, RunFolder
+from dualcontrast.averaging.class_averages import AVERAGES_RECORD, average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.clusters import clusterings_of
+from dualcontrast.evaluation.within_content import within_content
+from dualcontrast.run_folder import CODES
 
 WITHIN = 15.0
 
@@ -76,6 +79,20 @@ def main() -> None:
         ari = adjusted_rand_score([truth[row["id"]][1] for row in own], [row["state"] for row in own])
         purity = counts.max() / len(members)
         print(f"| {label} | {mostly} | {purity:.2f} | {share:.2f} | {error:.1f} | {ari:.2f} |")
+    labels = source.labels
+    split = run.split
+    assert labels is not None
+    scores = within_content(Codes.load(maps.folder / CODES), labels, split.train, split.test)
+    of_run = within_content(run.codes, labels, split.train, split.test)
+    print("\n| conformation within an identity | ARI of z | from z | from c | chance |")
+    print("|---|---|---|---|---|")
+    for codes, found in (("of the run", of_run), ("of particles laid alike", scores)):
+        numbers = [found[key] for key in ("ari", "from_transformation", "from_content", "chance")]
+        print(f"| {codes} | {' | '.join(f'{number:.3f}' for number in numbers)} |")
+    print("\n| class | states differ by, in units of noise |\n|---|---|")
+    record = json.loads((maps.folder / AVERAGES_RECORD).read_text())
+    for label, apart in record["separation"].items():
+        print(f"| {label} | {apart:.1f} |")
     print(f"\n{minutes:.1f} minutes")
 
 

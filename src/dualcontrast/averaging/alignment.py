@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dualcontrast.averaging.first_mean import first_mean
+from dualcontrast.averaging.expectation import lay_on, means_of
+from dualcontrast.averaging.first_mean import BEGINNINGS, Beginning, first_mean
 from dualcontrast.averaging.search import GRID, Poses, Search
 from dualcontrast.averaging.states import sort_into_states
 from dualcontrast.averaging.waves import Waves
@@ -102,16 +103,26 @@ def align(
     search = Search(waves, spectra, _seen(waves, wedges, full), max_shift=box / 10, seed=seed)
     axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
     shifts = torch.cartesian_prod(axis, axis, axis)
-    mean = first_mean(search, shifts, report)
-    poses = _coarse(search, mean, shifts, report)
-    means = mean[None]
-    for step in range(REFINEMENTS):
-        width = FIRST_WIDTH * (LAST_WIDTH / FIRST_WIDTH) ** (step / (REFINEMENTS - 1))
-        means = search.refine(poses, means, width, step)
-        report("refining", (step + 1) / REFINEMENTS)
+    found = [_on_one_mean(search, beginning, shifts, report) for beginning in BEGINNINGS]
+    # That mean is right on which the volumes agree more.
+    poses = max(found, key=lambda poses: float(search.laid(poses).mean(dim=0).square().sum()))
     separation = sort_into_states(search, poses, references, report) if references > 1 else None
     turns, moved = poses.turns.rotations, poses.shifts * (full / box)
     return Alignment(turns, moved, poses.references, search.laid(poses), separation)
+
+
+def _on_one_mean(
+    search: Search, beginning: Beginning, shifts: Tensor, report: Callable[[str, float], None]
+) -> Poses:
+    """Find a mean of all, and how each volume lies on it."""
+    poses = _coarse(search, first_mean(search, beginning, shifts, report), shifts, report)
+    for step in range(REFINEMENTS):
+        means = means_of(search, poses)
+        width = FIRST_WIDTH * (LAST_WIDTH / FIRST_WIDTH) ** (step / (REFINEMENTS - 1))
+        lay_on(search, poses, means, width, 3 * step, everywhere=step % 2 == 1)
+        search.centre(poses, means.shrunk)
+        report("refining", (step + 1) / REFINEMENTS)
+    return poses
 
 
 def _coarse(search: Search, mean: Tensor, shifts: Tensor, report: Callable[[str, float], None]) -> Poses:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from dualcontrast.averaging.alignment import Alignment, align
+from dualcontrast.averaging.coordinates import conformation_coordinates
 from dualcontrast.class_maps import Maps, check_free
 from dualcontrast.clusters import AVERAGES, Clusters, star_name
+from dualcontrast.codes import Codes
 from dualcontrast.data.labels import positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, SettingError
@@ -22,7 +25,7 @@ from dualcontrast.export.series import write_images
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
 from dualcontrast.prepare import Preparation
-from dualcontrast.run_folder import CLUSTERS, RunFolder
+from dualcontrast.run_folder import CLUSTERS, CODES, RunFolder
 from dualcontrast.training.batches import read_prepared, read_wedges
 from dualcontrast.training.progress import stages
 from dualcontrast.views import sample
@@ -30,6 +33,9 @@ from dualcontrast.wedge import move_wedges
 
 AVERAGES_RECORD, POSES = "averages.json", "poses.csv"
 HEADER = ("id", "class", "state", "rot_deg", "tilt_deg", "psi_deg", "x", "y", "z")
+# Measured: what belongs together differs 1.1 to 1.8 times as much as noise alone makes it.
+HARDLY_APART = 2.0
+logger = logging.getLogger(__name__)
 # Components that hardly any particle measured are noise; they are not blown up.
 LEAST_COVERAGE = 0.1
 
@@ -70,7 +76,9 @@ def average_classes(
     """Align the particles of each class with each other, with no template, and write their average.
 
     Written are a map of each class (`class-NAME.mrc`), or one of each state in it (`class-NAME_state-K`);
-    `poses.csv`; and, for particles from a STAR file, `class-NAME.star` with their orientations and origins.
+    `poses.csv`; `codes.npz`, in which z says of each particle how it differs from the others of its class
+    once they lie alike (see `conformation_coordinates`), and c is that of the run; and, for particles from a
+    STAR file, `class-NAME.star` with their orientations and origins.
 
     Parameters
     ----------
@@ -118,6 +126,8 @@ def average_classes(
         star.subset(clusters.ids.tolist())
     averages: dict[str, np.ndarray] = {}
     poses: dict[str, Pose] = {}
+    coordinates: dict[str, np.ndarray] = {}
+    separations: dict[str, float | None] = {}
     for name in clusters.class_names:
         ids = clusters.members(name)[:most]
         if len(ids) < 2 * states:
@@ -134,7 +144,15 @@ def average_classes(
             title = f"class-{name}" if states == 1 else f"class-{name}_state-{state}"
             averages[title] = _average(volumes, wedges, alignment, rows).numpy()
         poses[name] = _pose(ids, np.searchsorted(used, alignment.references.numpy()) + 1, alignment)
-    return _write(run, clusters, folder, star, averages, poses, states)
+        found = conformation_coordinates(alignment.coefficients, alignment.references, states)
+        coordinates[name] = found.numpy()
+        separations[name] = alignment.separation
+        if alignment.separation is not None and alignment.separation < HARDLY_APART:
+            logger.warning(
+                f"class {name}: two of its {states} states differ hardly more than noise makes them "
+                f"({alignment.separation:.1f} times as much); ask for fewer"
+            )
+    return _write(run, clusters, folder, star, averages, poses, coordinates, separations, states)
 
 
 def _read(source: ImageSource, preparation: Preparation, ids: np.ndarray) -> tuple[Tensor, Tensor | None]:
@@ -186,6 +204,8 @@ def _write(
     star: StarText | None,
     averages: dict[str, np.ndarray],
     poses: dict[str, Pose],
+    coordinates: dict[str, np.ndarray],
+    separations: dict[str, float | None],
     states: int,
 ) -> Maps:
     _delete(folder)
@@ -204,6 +224,8 @@ def _write(
             numbers = [f"{value:.6f}" for value in (*pose.angles[row], *(pose.origins[row] * scale))]
             writer.writerow([particle, name, pose.states[row], *numbers])
     write_text(folder / POSES, out.getvalue())
+    of_run = run.codes.select(np.concatenate([pose.ids for pose in poses.values()]))
+    Codes(of_run.ids, of_run.content, np.concatenate(list(coordinates.values()))).save(folder / CODES)
     if star is not None:
         finer = preparation.image_shape[-1] / preparation.source_shape[-1]
         for name, pose in poses.items():
@@ -213,6 +235,7 @@ def _write(
         "classes": clusters.name,
         "voxel_size_angstrom": voxel_size,
         "states": states,
+        "separation": separations,
         "maps": files,
         "particles": {
             name: [int(count) for count in np.bincount(pose.states)[1:]] for name, pose in poses.items()

@@ -1,6 +1,7 @@
 """A first mean of volumes in unknown orientations, from nothing."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,13 +11,37 @@ from dualcontrast.averaging.turns import Turns, grid
 from dualcontrast.averaging.waves import Waves
 from dualcontrast.random_streams import numpy_stream, torch_stream
 
-# Enough to find a first mean; the others are then laid on it.
-BEGINNERS = 150
-GRID, DEGREE, STEPS = 1152, 5, 20
+GRID, DEGREE = 1152, 5
 
 
-def first_mean(search: Search, shifts: Tensor, report: Callable[[str, float], None]) -> Tensor:
-    """Find a mean of some of the volumes by expectation maximisation over a coarse grid of all poses.
+@dataclass(frozen=True)
+class Beginning:
+    """One way to find a first mean.
+
+    Attributes
+    ----------
+    particles : int
+        How many begin; the others are then laid on their mean.
+    shifted : bool
+        Weigh shifts as well as orientations.
+    steps : int
+        Of expectation maximisation.
+    """
+
+    particles: int
+    shifted: bool
+    steps: int
+
+
+# Particles whose noise is weak begin with their shifts. Where it is strong, each would find some of the many
+# poses in which it seems to fit; a mean of more particles, blurred by their shifts, is the better beginning.
+BEGINNINGS = (Beginning(150, True, 20), Beginning(1000, False, 60))
+
+
+def first_mean(
+    search: Search, beginning: Beginning, shifts: Tensor, report: Callable[[str, float], None]
+) -> Tensor:
+    """Find a mean of some of the volumes by expectation maximisation over a coarse grid of poses.
 
     It begins with volumes turned at random, low degrees and soft assignments, and sharpens all three.
 
@@ -24,8 +49,10 @@ def first_mean(search: Search, shifts: Tensor, report: Callable[[str, float], No
     ----------
     search : Search
         The volumes.
+    beginning : Beginning
+        From which of them, and how.
     shifts : Tensor, shape (T, 3)
-        The shifts that are tried, in voxels.
+        The shifts that are weighed, in voxels.
     report : callable
         Told the stage and the share of it that is done.
 
@@ -34,24 +61,26 @@ def first_mean(search: Search, shifts: Tensor, report: Callable[[str, float], No
     Tensor, shape (Q,)
         Ball harmonics of the mean.
     """
-    waves = search.waves
-    count = min(len(search.spectra), BEGINNERS)
+    waves, steps = search.waves, beginning.steps
+    count = min(len(search.spectra), beginning.particles)
     order = numpy_stream(search.seed, "beginners").permutation(len(search.spectra))
     some = search.spectra[torch.from_numpy(order[:count])]
-    moved = torch.stack([waves.coefficients(some, shift.expand(count, 3)) for shift in shifts], dim=1)
+    tried = shifts if beginning.shifted else torch.zeros(1, 3)
+    moved = torch.stack([waves.coefficients(some, shift.expand(count, 3)) for shift in tried], dim=1)
     moved = moved.flatten(0, 1)
     turns = grid(GRID, search.highest)
     first = torch.randint(GRID, (len(moved),), generator=torch_stream(search.seed, "orientations"))
     mean = waves.turned(moved, turns[first].wigner).mean(dim=0) / search.share
     power = float(moved.square().sum(dim=1).mean())
-    for step in range(STEPS):
-        degree = min(3 + step // 4, DEGREE, search.highest)
+    for step in range(steps):
+        done = step / steps
+        degree = min(3 + int(5 * done), DEGREE, search.highest)
         seen = search.energy_seen(mean[None], turns)
         found = search.likelihoods(moved, mean[None], seen, turns, degree)[:, 0].view(count, -1)
         noise = max(power - float(mean.square().sum()), 1e-3 * power) / len(mean)
-        soft = (found * (min(1.0, 0.2 + step / 12) / noise)).softmax(dim=1).view(len(moved), -1)
-        mean = _soft_mean(waves, moved, soft, turns) * (len(shifts) / search.share)
-        report("first mean", (step + 1) / STEPS)
+        soft = (found * (min(1.0, 0.2 + 1.4 * done) / noise)).softmax(dim=1).view(len(moved), -1)
+        mean = _soft_mean(waves, moved, soft, turns) * (len(tried) / search.share)
+        report("first mean", (step + 1) / steps)
     return _in_the_middle(waves, mean)
 
 

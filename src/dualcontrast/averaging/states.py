@@ -18,13 +18,13 @@ are less blurred, and particles find their orientation on them.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dualcontrast.averaging.search import GRID, Poses, Search, scores
+from dualcontrast.averaging.expectation import lay_on, means_of
+from dualcontrast.averaging.search import Poses, Search, scores
 from dualcontrast.averaging.turns import Turns
 
 PIECES, LEAST_PIECES, LEAST_IN_PIECE = 4, 24, 20
@@ -36,29 +36,6 @@ LAYING_WIDTHS = (6.0, 3.0, 1.5)
 ROUNDS = (2, 5 / 3, 4 / 3, 7 / 6, 1, 1)
 SORTINGS = 4
 FIRST_WIDTH, LAST_WIDTH = 4.0, 2.0
-
-
-@dataclass
-class _Means:
-    """Means of states, and what a particle is compared with.
-
-    Attributes
-    ----------
-    plain, shrunk : Tensor, shape (S, Q)
-        The mean of each state; and moved towards the mean of all, as far as noise asks for it.
-    kept : Tensor, shape (S, Q)
-        Share of a state's difference from the mean of all that is kept.
-    members : Tensor, shape (S,)
-        Particles of each.
-    noise : float
-        Mean square of what the means do not explain of one coefficient of a particle.
-    """
-
-    plain: Tensor
-    shrunk: Tensor
-    kept: Tensor
-    members: Tensor
-    noise: float
 
 
 def sort_into_states(
@@ -90,11 +67,11 @@ def sort_into_states(
         wanted = min(math.ceil(share * count), max(count, len(search.spectra) // LEAST_IN_PIECE))
         separation = _join(search, poses, _pieces(search, poses, wanted), wanted)
         for step in range(SORTINGS):
-            means = _means(search, poses)
+            means = means_of(search, poses)
             width = FIRST_WIDTH * (LAST_WIDTH / FIRST_WIDTH) ** (step / (SORTINGS - 1))
             done = number * SORTINGS + step
             # A look at all orientations costs most, and every other time is enough.
-            _sort(search, poses, means, width, 3 * done, everywhere=step % 2 == 0)
+            lay_on(search, poses, means, width, 3 * done, everywhere=step % 2 == 0)
             search.centre(poses, means.shrunk)
             report("sorting", (done + 1) / (len(ROUNDS) * SORTINGS))
     return separation
@@ -172,70 +149,3 @@ def _laid_on(search: Search, coefficients: Tensor, means: list[Tensor]) -> tuple
     products, turns = search.polish(*repeated, search.grid[starts.flatten()], LAYING_WIDTHS, 0)
     best = products.view(-1, STARTS).argmax(dim=1) + torch.arange(len(targets)) * STARTS
     return products[best], turns[best]
-
-
-def _means(search: Search, poses: Poses) -> _Means:
-    laid = search.laid(poses)
-    members = torch.bincount(poses.references).float()
-    sums = torch.zeros(len(members), laid.shape[1]).index_add_(0, poses.references, laid)
-    plain = sums / members.clamp(min=1)[:, None] / search.share
-    unexplained = laid - search.share * plain[poses.references]
-    noise = float(unexplained.square().mean())
-    overall = laid.mean(dim=0) / search.share
-    off = plain - overall
-    weights = (members / members.sum())[:, None]
-    of_mean = noise / search.share**2 / members.clamp(min=1)[:, None]
-    kept = []
-    for part in search.waves.by_degree(off):
-        flat = part.flatten(1)
-        # Of a degree, how much states differ beyond what noise makes their means differ.
-        signal = float((weights * (flat.square().mean(dim=1, keepdim=True) - of_mean)).sum().clamp(min=0))
-        kept.append((signal / (signal + of_mean)).expand_as(flat))
-    share_kept = torch.cat(kept, dim=1)
-    return _Means(plain, overall + share_kept * off, share_kept, members, noise)
-
-
-def _sort(search: Search, poses: Poses, means: _Means, width: float, draw: int, *, everywhere: bool) -> None:
-    """Give each particle the state and the orientation in which it resembles its mean most.
-
-    A particle's own noise is in the mean of its state: it is taken out before they are compared. Noise also
-    gives every mean energy, more to those of few particles, which is taken out as well.
-    """
-    states = len(means.members)
-    energies = search.energy_seen(means.shrunk, search.grid)
-    of_noise = means.noise / search.share / means.members.clamp(min=1) * means.kept.square().sum(dim=1)
-    energies = energies - of_noise[:, None]
-    widths = (1.5 * width, width, width / 2)
-    for rows in search.rows(GRID * states):
-        coefficients = search.centred(poses, rows)
-        count = len(coefficients)
-        own = poses.references[rows]
-        laid = search.waves.turned(coefficients, poses.turns[rows].wigner) / search.share
-        others = (means.members[own] - 1).clamp(min=1)[:, None]
-        without = means.shrunk[own] + means.kept[own] * (means.plain[own] - laid) / others
-        found = search.waves.products(coefficients, means.shrunk, search.degree)
-        places = (scores(found, search.grid) - 0.5 * energies).argmax(dim=2) if everywhere else None
-        best = torch.full((count,), -torch.inf)
-        turns = poses.turns[rows][torch.arange(count)]
-        chosen = own.clone()
-        for state in range(states):
-            target = torch.where((own == state)[:, None], without, means.shrunk[state])
-            starts = [poses.turns[rows]]
-            if places is not None:
-                starts.append(search.grid[places[:, state]])
-            for start in starts:
-                products, there = search.polish(coefficients, target, start, widths, draw)
-                likelihood = products - 0.5 * _at(energies[state], there, search.grid)
-                better = torch.nonzero(likelihood > best)[:, 0]
-                best[better] = likelihood[better]
-                turns[better] = there[better]
-                chosen[better] = state
-        poses.turns[rows] = turns
-        poses.references[rows] = chosen
-
-
-def _at(energies: Tensor, turns: Turns, grid: Turns) -> Tensor:
-    """Energies (1,) or (G,) in the orientations of the grid that are nearest some turns."""
-    if len(energies) == 1:
-        return energies
-    return energies[(turns.rotations.flatten(1) @ grid.rotations.flatten(1).T).argmax(dim=1)]

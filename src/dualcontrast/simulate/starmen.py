@@ -198,7 +198,7 @@ def write_starmen(
     columns |= {f"transformation:{name}": values for name, values in starmen.pose.items()}
     with atomic_path(path) as temporary:
         with temporary.open("wb") as handle:
-            np.savez(handle, images=starmen.images[:, 0], ids=starmen.ids, **columns)
+            np.savez(handle, images=starmen.images[:, 0], ids=starmen.ids, **columns)  # pyright: ignore[reportArgumentType]
         # Once more: it took a minute, and another may have written the file and opened it.
         _check_free(path, overwrite)
     return path
