@@ -12,14 +12,19 @@ WEIGHTS = np.array([1.0, 1.3, 0.9, 1.1, 0.8, 0.7])
 
 
 def posed_blobs(
-    rotations: np.ndarray, shifts: np.ndarray, places: np.ndarray, noise: float, seed: int
+    rotations: np.ndarray,
+    shifts: np.ndarray,
+    places: np.ndarray,
+    noise: float,
+    seed: int,
+    weights: np.ndarray = WEIGHTS,
 ) -> Tensor:
     """Gaussian blobs at `A p + t`, shape (N, 1, BOX, BOX, BOX)."""
     axis = np.arange(BOX) - BOX // 2
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     at = np.einsum("nij,bj->nbi", rotations, places) + shifts[:, None]
     volumes = np.zeros((len(rotations), BOX, BOX, BOX))
-    for blob, weight in enumerate(WEIGHTS):
+    for blob, weight in enumerate(weights):
         px, py, pz = (at[:, blob, i, None, None, None] for i in range(3))
         volumes += weight * np.exp(-((x - px) ** 2 + (y - py) ** 2 + (z - pz) ** 2) / (2 * 1.2**2))
     volumes += noise * np.random.default_rng(seed).normal(size=volumes.shape)

@@ -112,13 +112,25 @@ def test_other_columns_and_the_table_of_poses(run):
         assert float(poses[image]["origin_z_angstrom"]) == origin
 
 
-def test_states_and_most(run, tmp_path):
-    """Two states of each class, from its nearest members only."""
+def test_codes_of_particles_laid_alike(run):
+    """Have the content codes of the run, and ten numbers for what is left of each particle."""
+    codes = Codes.load(run / "clusters" / "content" / "averages" / CODES)
+    of_run = RunFolder.open(run).codes
+    assert sorted(codes.ids) == sorted(of_run.ids)
+    assert np.array_equal(codes.content, of_run.select(codes.ids).content)
+    assert codes.transformation.shape == (2 * EACH, 10)
+    assert (codes.transformation.std(axis=0) > 0).all()
+
+
+def test_states_and_most(run, tmp_path, caplog):
+    """Two states of each class, from its nearest members only; there is one, which is said."""
     maps = average_classes(run, states=2, most=20, output=tmp_path / "states", progress=False)
     assert sorted(maps.files) == [f"class-{c}_state-{s}" for c in (1, 2) for s in (1, 2)]
     table = particles(tmp_path / "states" / "class-1.star")
     assert len(table) == 20
     assert set(table["rlnClassNumber"]) == {1, 2}
+    assert Codes.load(tmp_path / "states" / CODES).transformation.shape == (40, 1)
+    assert caplog.text.count("ask for fewer") == 2
 
 
 def test_numbers_that_cannot_be(run):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dualcontrast.averaging.expectation import lay_on, means_of
 from dualcontrast.averaging.first_mean import BEGINNINGS, Beginning, first_mean
 from dualcontrast.averaging.search import GRID, Poses, Search
 from dualcontrast.averaging.states import sort_into_states
@@ -25,6 +24,8 @@ from dualcontrast.fourier import crop_wedges, fourier_crop
 REFINEMENTS = 8
 # Widths, in degrees, of the rotations tried around the best so far.
 FIRST_WIDTH, LAST_WIDTH = 8.0, 2.0
+# By how much volumes have to agree more on the mean of another beginning.
+CLEARLY_MORE = 1.05
 # Share of the box around which the particle is looked for.
 DIAMETER = 0.85
 
@@ -103,24 +104,30 @@ def align(
     search = Search(waves, spectra, _seen(waves, wedges, full), max_shift=box / 10, seed=seed)
     axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
     shifts = torch.cartesian_prod(axis, axis, axis)
-    found = [_on_one_mean(search, beginning, shifts, report) for beginning in BEGINNINGS]
-    # That mean is right on which the volumes agree more.
-    poses = max(found, key=lambda poses: float(search.laid(poses).mean(dim=0).square().sum()))
+    first, second = (_on_one_mean(search, beginning, shifts, report) for beginning in BEGINNINGS)
+    # The mean on which the volumes agree more is right; nearly the same says nothing.
+    better = _agreement(search, second) > CLEARLY_MORE * _agreement(search, first)
+    poses = second if better else first
     separation = sort_into_states(search, poses, references, report) if references > 1 else None
     turns, moved = poses.turns.rotations, poses.shifts * (full / box)
     return Alignment(turns, moved, poses.references, search.laid(poses), separation)
+
+
+def _agreement(search: Search, poses: Poses) -> float:
+    """Energy of the mean of all volumes as they lie."""
+    return float(search.laid(poses).mean(dim=0).square().sum())
 
 
 def _on_one_mean(
     search: Search, beginning: Beginning, shifts: Tensor, report: Callable[[str, float], None]
 ) -> Poses:
     """Find a mean of all, and how each volume lies on it."""
-    poses = _coarse(search, first_mean(search, beginning, shifts, report), shifts, report)
+    mean = first_mean(search, beginning, shifts, report)
+    poses = _coarse(search, mean, shifts, report)
+    means = mean[None]
     for step in range(REFINEMENTS):
-        means = means_of(search, poses)
         width = FIRST_WIDTH * (LAST_WIDTH / FIRST_WIDTH) ** (step / (REFINEMENTS - 1))
-        lay_on(search, poses, means, width, 3 * step, everywhere=step % 2 == 1)
-        search.centre(poses, means.shrunk)
+        means = search.refine(poses, means, width, step)
         report("refining", (step + 1) / REFINEMENTS)
     return poses
 

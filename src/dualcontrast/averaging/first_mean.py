@@ -78,7 +78,7 @@ def first_mean(
         seen = search.energy_seen(mean[None], turns)
         found = search.likelihoods(moved, mean[None], seen, turns, degree)[:, 0].view(count, -1)
         noise = max(power - float(mean.square().sum()), 1e-3 * power) / len(mean)
-        soft = (found * (min(1.0, 0.2 + 1.4 * done) / noise)).softmax(dim=1).view(len(moved), -1)
+        soft = (found * (min(1.0, 0.2 + 5 / 3 * done) / noise)).softmax(dim=1).view(len(moved), -1)
         mean = _soft_mean(waves, moved, soft, turns) * (len(tried) / search.share)
         report("first mean", (step + 1) / steps)
     return _in_the_middle(waves, mean)

@@ -126,6 +126,21 @@ class Search:
             turns = turns.then(small[place])
         return best, turns
 
+    def refine(self, poses: Poses, means: Tensor, width: float, step: int) -> Tensor:
+        """Improve orientations and shifts, then the means; returns those, shape (R, Q)."""
+        for rows in self.rows(8 * self.spectra.shape[1]):
+            own = means[poses.references[rows]]
+            coefficients = self.centred(poses, rows)
+            _, poses.turns[rows] = self.polish(coefficients, own, poses.turns[rows], (width,) * 2, 2 * step)
+        self.centre(poses, means)
+        return self.means(poses, self.laid(poses), means)
+
+    def means(self, poses: Poses, laid: Tensor, former: Tensor) -> Tensor:
+        """Average the volumes of each reference as they lie; one without volumes stays as it was."""
+        sums = torch.zeros_like(former).index_add_(0, poses.references, laid)
+        members = torch.bincount(poses.references, minlength=len(former))[:, None]
+        return torch.where(members > 0, sums / members.clamp(min=1) / self.share, former)
+
     def centre(self, poses: Poses, means: Tensor) -> None:
         """Find the shifts at which volumes match their means best, to a fraction of a voxel."""
         reach = math.ceil(self.max_shift * 1.25)
