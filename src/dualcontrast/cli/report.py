@@ -36,12 +36,15 @@ def report(
     overwrite
         Replace an existing report and its figures.
     """
-    from dualcontrast.cli.results import labels_of
-    from dualcontrast.figures.report import write_report
     from dualcontrast.pipeline import encode_run
     from dualcontrast.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     encode_run(folder, device=device)
+
+    # A run that cannot be read is told of before seconds are spent on importing what draws.
+    from dualcontrast.cli.results import labels_of
+    from dualcontrast.figures.report import write_report
+
     path = write_report(folder, labels_of(folder, labels), seed=seed, overwrite=overwrite, device=device)
     print(path)
