@@ -419,7 +419,7 @@ def _delete(folder: Path) -> None:
             file.unlink()
     drawn = (
         (MAPS, ("maps.json", "maps.npy", "maps.png", "class-*", "classes.cxc")),
-        (AVERAGES, ("averages.json", "averages.png", "class-*", "averages.cxc", "poses.csv")),
+        (AVERAGES, ("averages.json", "averages.png", "class-*", "averages.cxc", "poses.csv", "codes.npz")),
     )
     for inner, patterns in drawn:
         for pattern in patterns:
