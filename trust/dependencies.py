@@ -209,7 +209,10 @@ def main() -> int:
     print(table)
     for question in open_questions:
         print(f"to be looked at: {question}")
-    said, fine = audit() if asked.holes is None else audit_by_file(asked.holes)
+    try:
+        said, fine = audit() if asked.holes is None else audit_by_file(asked.holes)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        parser.error(f"--holes {asked.holes}: not a list of holes ({error}); give insecure.json of safety-db")
     print(said)
     return 0 if fine and not open_questions else 1
 
