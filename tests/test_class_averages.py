@@ -12,18 +12,14 @@ import pytest
 import starfile
 from scipy.spatial.transform import Rotation
 
-from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast import Codes, RunFolder
 from dualcontrast.averaging import class_averages
 from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.run_folder import CODES
-from posed_blobs import BLOBS, drawn, posed_blobs
-
-VOXEL, EACH = 8.0, 36
-OTHER = BLOBS * [0.5, 0.5, 1.4]
-ROTATIONS, SHIFTS = drawn(2 * EACH, 0)
-IDENTITY = np.repeat([0, 1], EACH)
+from posed_blobs import BLOBS, posed_blobs
+from posed_run import EACH, IDENTITY, OTHER, ROTATIONS, SHIFTS, VOXEL, posed_run
 
 
 def particles(star: Path) -> pd.DataFrame:
@@ -34,38 +30,8 @@ def particles(star: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """A run whose content codes tell two particles apart; trained for a moment, codes replaced."""
-    folder = tmp_path_factory.mktemp("posed")
-    volumes = np.concatenate(
-        [
-            posed_blobs(ROTATIONS[i == IDENTITY], SHIFTS[i == IDENTITY], places, 0.3, i)[:, 0].numpy()
-            for i, places in enumerate((BLOBS, OTHER))
-        ]
-    )
-    rows = []
-    for i, volume in enumerate(volumes):
-        with mrcfile.new(folder / f"{i:03d}.mrc") as file:
-            file.set_data(volume.astype(np.float32))
-            file.voxel_size = VOXEL
-        rows.append(f"{i:03d}.mrc 1 99.0 keep{i}")
-    star = folder / "particles.star"
-    star.write_text(
-        "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 8.0 16\n\n"
-        "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n_rlnAngleRot #3\n_rlnNote #4\n"
-        + "\n".join(rows)
-        + "\n"
-    )
-    path = folder / "run"
-    changes = {"epochs": 1, "batch_size": 32}
-    pipeline.train(
-        star, path, changes=changes, contrast="light", evaluate=False, progress=False, device="cpu"
-    )
-    sizes = RunFolder.open(path).config["settings"]
-    content = np.random.default_rng(0).normal(0, 0.05, (2 * EACH, sizes["content_dim"]))
-    content[:, 0] += IDENTITY
-    transformation = np.zeros((2 * EACH, sizes["transformation_dim"]), dtype=np.float32)
-    ids = np.array([f"{i:03d}.mrc" for i in range(2 * EACH)])
-    Codes(ids, content.astype(np.float32), transformation).save(path / CODES)
+    """A run whose content codes tell two particles apart, with classes and averages."""
+    path = posed_run(tmp_path_factory.mktemp("posed"), IDENTITY)
     cluster_run(path, "content", 2, device="cpu")
     average_classes(path, progress=False)
     return path

@@ -14,20 +14,16 @@ import torch
 from torch import Tensor
 
 from dualcontrast.averaging.first_mean import BEGINNINGS, Beginning, first_mean
+from dualcontrast.averaging.particles import mean_seen, spectra_of, waves_for
 from dualcontrast.averaging.search import GRID, Poses, Search
 from dualcontrast.averaging.states import sort_into_states
-from dualcontrast.averaging.waves import Waves
-from dualcontrast.ball_harmonics import LARGEST_BOX
 from dualcontrast.errors import DataError
-from dualcontrast.fourier import crop_wedges, fourier_crop
 
 REFINEMENTS = 8
 # Widths, in degrees, of the rotations tried around the best so far.
 FIRST_WIDTH, LAST_WIDTH = 8.0, 2.0
 # By how much volumes have to agree more on the mean of another beginning.
 CLEARLY_MORE = 1.05
-# Share of the box around which the particle is looked for.
-DIAMETER = 0.85
 
 
 @dataclass(frozen=True)
@@ -89,19 +85,12 @@ def align(
     DataError
         For boxes that are no cubes, or fewer than two volumes for each reference.
     """
-    sides = set(volumes.shape[2:])
-    if len(sides) != 1 or volumes.shape[1] != 1:
-        raise DataError(
-            f"volumes of shape {tuple(volumes.shape[1:])} cannot be aligned; give cubes of one channel"
-        )
+    waves = waves_for(volumes.shape[1:])
     if len(volumes) < 2 * references:
         raise DataError(f"{len(volumes)} volumes are too few for {references} means; take fewer")
-    full = sides.pop()
-    box = min(full, LARGEST_BOX)
-    waves = Waves(box, DIAMETER)
-    parts = volumes.split(256)
-    spectra = torch.cat([waves.spectra(p if box == full else fourier_crop(p, box)) for p in parts])
-    search = Search(waves, spectra, _seen(waves, wedges, full), max_shift=box / 10, seed=seed)
+    full, box = volumes.shape[-1], waves.box
+    seen = None if wedges is None else mean_seen(waves, wedges, full)
+    search = Search(waves, spectra_of(waves, volumes), seen, max_shift=box / 10, seed=seed)
     axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
     shifts = torch.cartesian_prod(axis, axis, axis)
     first, second = (_on_one_mean(search, beginning, shifts, report) for beginning in BEGINNINGS)
@@ -150,12 +139,3 @@ def _coarse(search: Search, mean: Tensor, shifts: Tensor, report: Callable[[str,
             best[rows] = torch.where(better, score, best[rows])
         report("coarse search", (number + 1) / len(shifts))
     return Poses(search.grid[place], moved, torch.zeros_like(place))
-
-
-def _seen(waves: Waves, wedges: Tensor | None, full: int) -> Tensor | None:
-    """Mean weight of every frequency in use, shape (K,)."""
-    if wedges is None:
-        return None
-    mean = wedges.mean(dim=0, keepdim=True)
-    cropped = mean if waves.box == full else crop_wedges(mean, full, waves.box)
-    return cropped.flatten()[waves.kept]

@@ -14,27 +14,23 @@ from torch import Tensor
 
 from dualcontrast.averaging.alignment import Alignment, align
 from dualcontrast.averaging.coordinates import conformation_coordinates
+from dualcontrast.averaging.particles import check_cubes, read_particles
+from dualcontrast.averaging.states import HARDLY_APART
 from dualcontrast.class_maps import Maps, check_free
 from dualcontrast.clusters import AVERAGES, Clusters, star_name
 from dualcontrast.codes import Codes
-from dualcontrast.data.labels import positions_of
-from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, SettingError
 from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_images
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
-from dualcontrast.prepare import Preparation
 from dualcontrast.run_folder import CLUSTERS, CODES, RunFolder
-from dualcontrast.training.batches import read_prepared, read_wedges
 from dualcontrast.training.progress import stages
 from dualcontrast.views import sample
 from dualcontrast.wedge import move_wedges
 
 AVERAGES_RECORD, POSES = "averages.json", "poses.csv"
 HEADER = ("id", "class", "state", "rot_deg", "tilt_deg", "psi_deg", "x", "y", "z")
-# Measured: what belongs together differs 1.1 to 1.8 times as much as noise alone makes it.
-HARDLY_APART = 2.0
 logger = logging.getLogger(__name__)
 # Components that hardly any particle measured are noise; they are not blown up.
 LEAST_COVERAGE = 0.1
@@ -115,10 +111,7 @@ def average_classes(
     folder = run.path / CLUSTERS / clusters.name / AVERAGES if output is None else Path(output)
     check_free(folder / AVERAGES_RECORD, overwrite)
     preparation = run.preparation
-    if len(set(preparation.image_shape[1:])) != 1 or len(preparation.image_shape) != 4:
-        raise SettingError(
-            f"images of shape {preparation.image_shape[1:]} cannot be averaged; only cubic volumes can"
-        )
+    check_cubes(preparation)
     source = run.open_source()
     # Read before anything is aligned: a STAR file that has changed ends here.
     star = None if source.star_file is None else StarText(source.star_file)
@@ -135,7 +128,7 @@ def average_classes(
                 f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
                 "ask for fewer states, or cluster into fewer classes"
             )
-        volumes, wedges = _read(source, preparation, ids)
+        volumes, wedges = read_particles(source, preparation, ids)
         with stages(f"class {name}", enabled=progress) as report:
             alignment = align(volumes, states, wedges=wedges, seed=seed, report=report)
         used = np.unique(alignment.references.numpy())
@@ -153,20 +146,6 @@ def average_classes(
                 f"({alignment.separation:.1f} times as much); ask for fewer"
             )
     return _write(run, clusters, folder, star, averages, poses, coordinates, separations, states)
-
-
-def _read(source: ImageSource, preparation: Preparation, ids: np.ndarray) -> tuple[Tensor, Tensor | None]:
-    rows = positions_of(ids, source.ids)
-    if (rows < 0).any():
-        raise DataError(
-            f"{source.location}: has no image with the id '{ids[rows < 0][0]}'; "
-            "restore the images that the run was trained on"
-        )
-    volumes = read_prepared(source, preparation, rows)
-    wedges = read_wedges(source, preparation, rows[:1])
-    if wedges is not None and source.tilt_range is None:
-        wedges = read_wedges(source, preparation, rows)
-    return volumes, wedges
 
 
 def _average(volumes: Tensor, wedges: Tensor | None, alignment: Alignment, rows: Tensor) -> Tensor:

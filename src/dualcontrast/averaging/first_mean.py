@@ -79,14 +79,15 @@ def first_mean(
         found = search.likelihoods(moved, mean[None], seen, turns, degree)[:, 0].view(count, -1)
         noise = max(power - float(mean.square().sum()), 1e-3 * power) / len(mean)
         soft = (found * (min(1.0, 0.2 + 5 / 3 * done) / noise)).softmax(dim=1).view(len(moved), -1)
-        mean = _soft_mean(waves, moved, soft, turns) * (len(tried) / search.share)
+        mean = soft_sums(waves, soft.T @ moved, turns) / len(moved) * (len(tried) / search.share)
         report("first mean", (step + 1) / steps)
     return _in_the_middle(waves, mean)
 
 
-def _soft_mean(waves: Waves, coefficients: Tensor, soft: Tensor, turns: Turns) -> Tensor:
-    laid = zip(waves.by_degree(soft.T @ coefficients), turns.wigner, strict=True)
-    return torch.cat([(a @ turn).sum(dim=0).flatten() for a, turn in laid]) / len(coefficients)
+def soft_sums(waves: Waves, sums: Tensor, turns: Turns) -> Tensor:
+    """Add up what lies in each orientation, sums (G, Q) over volumes that are not turned yet; shape (Q,)."""
+    laid = zip(waves.by_degree(sums), turns.wigner, strict=True)
+    return torch.cat([(a @ turn).sum(dim=0).flatten() for a, turn in laid])
 
 
 def _in_the_middle(waves: Waves, mean: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ VERBS = (
     "select",
     "verify",
     "cluster",
+    "reclassify",
     "average",
     "decode",
     "traverse",

@@ -136,7 +136,7 @@ def confidence_lines(clusters: "Clusters") -> list[str]:
         lines.append(f"{other}: the same class for {share:.1%} of {shared:,} particles.")
     if not all(record["posteriors"]):
         lines.append("A method has no posterior: its probabilities are those of the codes as they are.")
-    if not settings["with"]:
+    if not settings["with"] and settings["on"] != "averages":
         lines.append("Agreement is not known; name runs with other seeds with --with.")
     found = clusters.record["calibration"]
     if found is not None:

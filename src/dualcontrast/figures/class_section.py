@@ -14,8 +14,13 @@ from dualcontrast.figures.run_classes import read_averages
 from dualcontrast.run_folder import CLUSTERS, RunFolder
 
 MOST_ROWS = 60
-METHODS = {"gmm": "a Gaussian mixture", "kmeans": "k-means"}
-ON = {"content": "the content code c", "transformation": "the transformation code z", "both": "both codes"}
+METHODS = {"gmm": "a Gaussian mixture", "kmeans": "k-means", "likelihood": "likelihood"}
+ON = {
+    "content": "the content code c",
+    "transformation": "the transformation code z",
+    "both": "both codes",
+    "averages": "the averages of other classes",
+}
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,8 @@ def _how(clusters: Clusters) -> str:
     if len(fit["bic"]) > 1:
         tried = sorted(int(number) for number in fit["bic"])
         chosen = f"the BIC chose the number, out of {tried[0]} to {tried[-1]}"
+    if settings.get("begun_with"):
+        chosen = f"they began as the classes '{settings['begun_with']}', and {fit['moved']:.0%} moved"
     within = ""
     if settings.get("conformations_on"):
         within = f" Each class was then sorted into conformations by {ON[settings['conformations_on']]}."

@@ -1,0 +1,82 @@
+"""Particles sorted by averages, against volumes drawn from formulas in known orientations."""
+
+import numpy as np
+import torch
+
+from dualcontrast.averaging.classification import classify, shift_lattice
+from dualcontrast.averaging.particles import mean_seen, spectra_of, waves_for
+from dualcontrast.wedge import apply_wedge, tilt_wedge
+from posed_blobs import BLOBS, BOX, drawn, posed_blobs
+
+EACH, NOISE = 80, 0.5
+OTHER = BLOBS * [0.5, 0.5, 1.4]
+TRUTH = np.repeat([0, 1], EACH)
+
+
+def particles() -> torch.Tensor:
+    """Two particles in unknown places, shape (160, 1, 16, 16, 16)."""
+    rotations, shifts = drawn(2 * EACH, 0)
+    return torch.cat(
+        [
+            posed_blobs(rotations[i == TRUTH], shifts[i == TRUTH], places, NOISE, i)
+            for i, places in enumerate((BLOBS, OTHER))
+        ]
+    )
+
+
+def mixed(share: float) -> list[np.ndarray]:
+    """Rows of two classes, of whose members a share is in the right one."""
+    right = np.random.default_rng(1).random(2 * EACH) < share
+    return [np.flatnonzero((label == TRUTH) == right) for label in (0, 1)]
+
+
+def test_badly_mixed_classes_become_pure() -> None:
+    """From a third of the particles in the wrong class to hardly any, of which a wedge was not measured."""
+    wedge = tilt_wedge((BOX,) * 3, -60.0, 60.0)[None]
+    waves, volumes = waves_for((1, BOX, BOX, BOX)), apply_wedge(particles(), wedge)
+    spectra = spectra_of(waves, volumes)
+    begun = mixed(0.67)
+    assert (begun[0] < EACH).mean() < 0.72
+    stages: list[str] = []
+    found = classify(
+        lambda rows: spectra[torch.from_numpy(rows)],
+        begun,
+        waves,
+        mean_seen(waves, wedge, BOX),
+        rounds=8,
+        report=lambda stage, share: stages.append(stage),
+    )
+    assert (found.probabilities.argmax(axis=1) == TRUTH).mean() > 0.95
+    assert np.allclose(found.probabilities.sum(axis=1), 1)
+    assert found.separation is not None and found.separation > 5
+    assert list(dict.fromkeys(stages)) == ["first averages", "sorting", "all particles"]
+
+
+def test_two_classes_of_one_particle_are_told() -> None:
+    """Their averages do not differ by more than noise makes them."""
+    waves = waves_for((1, BOX, BOX, BOX))
+    spectra = spectra_of(waves, particles()[:EACH])
+    halves = [np.arange(0, EACH, 2), np.arange(1, EACH, 2)]
+    found = classify(lambda rows: spectra[torch.from_numpy(rows)], halves, waves, rounds=4)
+    assert found.separation is not None and found.separation < 3
+
+
+def test_the_same_seed_gives_the_same_classes() -> None:
+    """Bit for bit; another seed does not."""
+    waves = waves_for((1, BOX, BOX, BOX))
+    spectra = spectra_of(waves, particles()[::4])
+    begun = [np.arange(0, 40, 2), np.arange(1, 40, 2)]
+    first, second, other = (
+        classify(lambda rows: spectra[torch.from_numpy(rows)], begun, waves, rounds=2, seed=seed)
+        for seed in (3, 3, 4)
+    )
+    assert torch.equal(first.log_likelihoods, second.log_likelihoods)
+    assert not torch.equal(first.log_likelihoods, other.log_likelihoods)
+
+
+def test_no_shift_is_far_from_the_lattice() -> None:
+    """No farther than the half diagonal of what a body-centred lattice leaves: √5 / 4 of its step."""
+    lattice = shift_lattice(32)
+    assert lattice.shape == (35, 3)
+    inside = torch.from_numpy(np.random.default_rng(0).uniform(-1.5, 1.5, size=(2000, 3))).float()
+    assert float(torch.cdist(inside, lattice).min(dim=1).values.max()) <= 1.5 * np.sqrt(5) / 4 + 1e-6
