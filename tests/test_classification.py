@@ -32,7 +32,7 @@ def mixed(share: float) -> list[np.ndarray]:
 
 def test_badly_mixed_classes_become_pure() -> None:
     """From a third of the particles in the wrong class to hardly any, of which a wedge was not measured."""
-    wedge = tilt_wedge((BOX,) * 3, -60.0, 60.0)[None]
+    wedge = tilt_wedge((BOX, BOX, BOX), -60.0, 60.0)[None]
     waves, volumes = waves_for((1, BOX, BOX, BOX)), apply_wedge(particles(), wedge)
     spectra = spectra_of(waves, volumes)
     begun = mixed(0.67)

@@ -35,12 +35,10 @@ from dualcontrast.random_streams import numpy_stream
 EACH = 400
 # Share of the new sums in those that are carried on.
 NEW = 0.5
-# Orientations of the rounds, and of the comparison at the end.
-ROUND_GRID, LAST_GRID = 1152, 4608
+# Orientations of the rounds and of the comparison at the end, and up to which degree that one goes.
+ROUND_GRID, LAST_GRID, LAST_DEGREE = 1152, 4608, 8
 # Between neighbouring shifts along an axis, as a share of the box.
 SPACING = 1.5 / 32
-# The likelihoods count by half at first, as if the noise were stronger, and fully from the middle on.
-FIRST_HEAT = 0.5
 # Rounds end where particles are this sure of their class, but not before the averages had time to change.
 SURE, LEAST_ROUNDS = 0.995, 12
 READ_AT_ONCE = 1024
@@ -130,8 +128,7 @@ def classify(
         power = float(waves.coefficients(search.spectra).square().sum(dim=1).mean())
         explained = search.share * float(means.square().sum(dim=1).mean())
         noise = max(power - explained, 1e-3 * power) / means.shape[1]
-        heat = min(1.0, FIRST_HEAT + 2 * (1 - FIRST_HEAT) * made / rounds)
-        expected = _expect(search, means, shifts, turns, heat / noise)
+        expected = _expect(search, means, shifts, turns, 1 / noise)
         share = max(NEW, 1 / (made + 1))
         sums = (1 - share) * sums + share * expected.sums
         weights = (1 - share) * weights + share * expected.weights
@@ -144,17 +141,38 @@ def classify(
         sure = float(expected.log_likelihoods.softmax(dim=1).max(dim=1).values.mean())
         if made >= LEAST_ROUNDS and sure > SURE:
             break
-    turns = grid(LAST_GRID, len(waves.waves) - 1)
     parts = []
     for start in range(0, count, READ_AT_ONCE):
         search = search_in(np.arange(start, min(start + READ_AT_ONCE, count)))
-        parts.append(_likelihoods(search, means, shifts, turns, 1 / noise))
+        parts.append(compare(search, means, noise))
         report("all particles", min(1.0, (start + READ_AT_ONCE) / count))
     likelihoods = torch.cat(parts)
     members = torch.bincount(likelihoods.argmax(dim=1), minlength=len(means))
     behind = torch.minimum(weights * (2 - NEW) / NEW, members).clamp(min=1)
     separation = _separation(search_in(np.arange(1)), means, behind, noise)
     return Classification(means, likelihoods, separation, made)
+
+
+def compare(search: Search, means: Tensor, noise: float) -> Tensor:
+    """Compare particles with averages in all orientations and shifts.
+
+    Parameters
+    ----------
+    search : Search
+        The particles.
+    means : Tensor, shape (K, Q)
+        Ball harmonics of the averages.
+    noise : float
+        Mean square of the noise in one coefficient of a particle.
+
+    Returns
+    -------
+    Tensor, shape (N, K)
+        Log-likelihood of each average, summed over poses; but for a constant of each particle.
+    """
+    turns, degree = grid(LAST_GRID, search.highest), min(LAST_DEGREE, search.highest)
+    parts = _poses(search, means, shift_lattice(search.waves.box), turns, degree, 1 / noise)
+    return torch.cat([logs.logsumexp(dim=3).logsumexp(dim=1) for _, logs in parts])
 
 
 def shift_lattice(box: int) -> Tensor:
@@ -182,34 +200,28 @@ def _expect(search: Search, means: Tensor, shifts: Tensor, turns: Turns, scale: 
     waves, classes = search.waves, len(means)
     sums = torch.zeros(classes, len(turns), means.shape[1])
     weights, likelihoods = torch.zeros(classes), []
-    for coefficients, logs in _poses(search, means, shifts, turns, scale):
-        total = logs.flatten(1).logsumexp(dim=1)
-        likelihoods.append(logs.flatten(2).logsumexp(dim=2))
-        probable = (logs - total[:, None, None, None]).exp()
-        weights += probable.sum(dim=(0, 2, 3))
+    for coefficients, logs in _poses(search, means, shifts, turns, search.degree, scale):
+        of_classes = logs.logsumexp(dim=3).logsumexp(dim=1)
+        likelihoods.append(of_classes)
+        probable = logs.sub_(of_classes.logsumexp(dim=1)[:, None, None, None]).exp_()
+        weights += probable.sum(dim=(0, 1, 3))
         for number in range(classes):
-            sums[number] += probable[:, number].flatten(0, 1).T @ coefficients
+            sums[number] += probable[:, :, number].flatten(0, 1).T @ coefficients
     return _Expected(torch.stack([soft_sums(waves, s, turns) for s in sums]), weights, torch.cat(likelihoods))
 
 
-def _likelihoods(search: Search, means: Tensor, shifts: Tensor, turns: Turns, scale: float) -> Tensor:
-    """Log-likelihood of each class, summed over poses; shape (N, K)."""
-    found = [logs.flatten(2).logsumexp(dim=2) for _, logs in _poses(search, means, shifts, turns, scale)]
-    return torch.cat(found)
-
-
 def _poses(
-    search: Search, means: Tensor, shifts: Tensor, turns: Turns, scale: float
+    search: Search, means: Tensor, shifts: Tensor, turns: Turns, degree: int, scale: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Go through the particles: coefficients (n T, Q), and log-likelihoods (n, K, T, G) of all poses."""
+    """Go through the particles: coefficients (n T, Q), and log-likelihoods (n, T, K, G) of all poses."""
     seen = search.energy_seen(means, turns)
     size = max(1, AT_ONCE // 4 // (len(means) * len(shifts) * len(turns)))
     for spectra in search.spectra.split(size):
         count = len(spectra)
         moved = [search.waves.coefficients(spectra, shift.expand(count, 3)) for shift in shifts]
         coefficients = torch.stack(moved, dim=1).flatten(0, 1)
-        found = search.likelihoods(coefficients, means, seen, turns, search.degree)
-        yield coefficients, (found * scale).unflatten(0, (count, len(shifts))).transpose(1, 2)
+        found = search.likelihoods(coefficients, means, seen, turns, degree)
+        yield coefficients, found.mul_(scale).unflatten(0, (count, len(shifts)))
 
 
 def _separation(search: Search, means: Tensor, members: Tensor, noise: float) -> float | None:

@@ -60,7 +60,7 @@ class Turns:
 @torch.inference_mode(False)
 def grid(count: int, highest: int) -> Turns:
     """Spread rotations evenly; do not change what is returned, which is kept."""
-    return _turns(rotation_grid(count), highest)
+    return turns_of(rotation_grid(count), highest)
 
 
 # As many as the alignment of one class uses, so that all classes of a run share them.
@@ -70,8 +70,9 @@ def nearby(seed: int, draw: int, width: float, highest: int) -> Turns:
     """Small rotations of a width in degrees, none the first; do not change what is returned."""
     vectors = numpy_stream(seed, "nearby", draw).normal(size=(NEARBY, 3))
     vectors[0] = 0
-    return _turns(Rotation.from_rotvec(vectors * math.radians(width)).as_matrix(), highest)
+    return turns_of(Rotation.from_rotvec(vectors * math.radians(width)).as_matrix(), highest)
 
 
-def _turns(rotations: np.ndarray, highest: int) -> Turns:
+def turns_of(rotations: np.ndarray, highest: int) -> Turns:
+    """Return rotations (N, 3, 3) with their Wigner matrices up to degree `highest`."""
     return Turns(torch.from_numpy(rotations).float(), wigner_matrices(rotations, highest))

@@ -236,6 +236,11 @@ def _remarks(run: RunFolder, clusters: Clusters, folder: Path, only: bool, gener
             f"No averages yet: `dualcontrast average RUN{named}` lays the particles of each class over each "
             "other, and writes their average (MRC) and poses (STAR)."
         )
+        if clusters.record["settings"]["on"] == "content" and len(clusters.class_names) > 1:
+            remarks.append(
+                "Of noisy particles, codes divide identities badly: "
+                f"`dualcontrast reclassify RUN{named}` moves each to the class whose average it resembles."
+            )
     if generative and not (folder / MAPS / MAPS_RECORD).is_file():
         remarks.append(
             f"The decoded classes are drawn here only: `dualcontrast decode RUN{named}` writes them as "
