@@ -2,6 +2,7 @@
 
     python benchmarks/class_averages.py RUN                 # a run of benchmarks/subtomograms.py
     python benchmarks/class_averages.py RUN --states 6
+    python benchmarks/class_averages.py RUN --states 6 --name content-3-by-averages   # after reclassify
 
 Clusters the content codes into three classes, averages each, and compares with what the simulation knows.
 """
@@ -44,10 +45,11 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--states", type=int, default=6)
     parser.add_argument("--classes", type=int, default=3)
+    parser.add_argument("--name", help="classes that are there, instead of those of the codes")
     arguments = parser.parse_args()
     run = RunFolder.open(arguments.run)
-    name = f"content-{arguments.classes}"
-    if name not in clusterings_of(run):
+    name = arguments.name or f"content-{arguments.classes}"
+    if arguments.name is None and name not in clusterings_of(run):
         cluster_run(run, "content", arguments.classes, name=name)
     source = run.open_source()
     star: Any = starfile.read(Path(source.location))
