@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualcontrast.averaging.first_mean import BEGINNINGS, first_mean, soft_sums
+from dualcontrast.averaging.first_mean import BEGINNINGS, GRID, first_mean, soft_sums
 from dualcontrast.averaging.search import AT_ONCE, Search
-from dualcontrast.averaging.states import laid_on
+from dualcontrast.averaging.states import distances
 from dualcontrast.averaging.turns import Turns, grid
 from dualcontrast.averaging.waves import Waves
 from dualcontrast.random_streams import numpy_stream
@@ -35,8 +35,8 @@ from dualcontrast.random_streams import numpy_stream
 EACH = 400
 # Share of the new sums in those that are carried on.
 NEW = 0.5
-# Orientations of the rounds and of the comparison at the end, and up to which degree that one goes.
-ROUND_GRID, LAST_GRID, LAST_DEGREE = 1152, 4608, 8
+# The comparison at the end goes up to this degree.
+LAST_DEGREE = 8
 # Between neighbouring shifts along an axis, as a share of the box.
 SPACING = 1.5 / 32
 # Rounds end where particles are this sure of their class, but not before the averages had time to change.
@@ -116,7 +116,7 @@ def classify(
         found.append(first_mean(search, beginning, torch.zeros(1, 3), lambda stage, share: None))
         report("first averages", (number + 1) / len(classes))
     means, shifts = torch.stack(found), shift_lattice(waves.box)
-    turns = grid(ROUND_GRID, len(waves.waves) - 1)
+    turns = grid(GRID, len(waves.waves) - 1)
     sums, weights = torch.zeros_like(means), torch.zeros(len(means))
     noise, made = 0.0, 0
     queue = np.empty(0, dtype=np.int64)
@@ -170,8 +170,8 @@ def compare(search: Search, means: Tensor, noise: float) -> Tensor:
     Tensor, shape (N, K)
         Log-likelihood of each average, summed over poses; but for a constant of each particle.
     """
-    turns, degree = grid(LAST_GRID, search.highest), min(LAST_DEGREE, search.highest)
-    parts = _poses(search, means, shift_lattice(search.waves.box), turns, degree, 1 / noise)
+    degree = min(LAST_DEGREE, search.highest)
+    parts = _poses(search, means, shift_lattice(search.waves.box), search.grid, degree, 1 / noise)
     return torch.cat([logs.logsumexp(dim=3).logsumexp(dim=1) for _, logs in parts])
 
 
@@ -228,10 +228,8 @@ def _separation(search: Search, means: Tensor, members: Tensor, noise: float) ->
     """By how much the two averages that are most alike differ, in units of noise."""
     least = math.inf
     for one in range(len(means) - 1):
-        others = range(one + 1, len(means))
-        products, _ = laid_on(search, means[one].expand(len(others), -1), [means[o] for o in others])
-        for other, product in zip(others, products.tolist(), strict=True):
-            apart = float(means[one].square().sum() + means[other].square().sum()) - 2 * product
+        found = distances(search, means[one], list(means[one + 1 :]))
+        for other, apart in enumerate(found, start=one + 1):
             by_noise = noise * means.shape[1] * float(1 / members[one] + 1 / members[other])
             least = min(least, apart / by_noise)
     return None if len(means) == 1 else least

@@ -26,6 +26,7 @@ from dualcontrast.clusters import (
     write_clusters,
 )
 from dualcontrast.confidence import DIGITS, Confidence
+from dualcontrast.data.labels import positions_of
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.export.star import StarText
 from dualcontrast.random_streams import numpy_stream
@@ -98,7 +99,7 @@ def reclassify_run(
     names = old.class_names
     if len(names) < 2:
         raise SettingError(f"{run.path}: there is one class only, and nowhere to move to; cluster into more")
-    members = [_rows(old, label) for label in names]
+    members = [positions_of(old.members(label), old.ids) for label in names]
     for label, rows in zip(names, members, strict=True):
         if len(rows) < LEAST_MEMBERS:
             raise DataError(
@@ -151,12 +152,6 @@ def reclassify_run(
     clusters.record["codes"] = codes_digest(run.codes)
     write_clusters(run, clusters, source)
     return clusters
-
-
-def _rows(clusters: Clusters, label: str) -> np.ndarray:
-    """Places of the members of a class, those nearest its centre first."""
-    rows = np.flatnonzero(clusters.classes.names == label)
-    return rows[np.argsort(clusters.classes.nearest_rank[rows], kind="stable")]
 
 
 def _clusters(name: str, old: Clusters, found: Classification) -> Clusters:

@@ -109,14 +109,13 @@ def _join(search: Search, poses: Poses, pieces: np.ndarray, count: int) -> float
         """Compute what it costs to join a group with every other: the squared error that is added."""
         others = [other for other in range(len(means)) if other != group]
         if others:
-            products, _ = laid_on(search, means[group].expand(len(others), -1), [means[o] for o in others])
-            for other, product in zip(others, products.tolist(), strict=True):
-                apart = float(means[group].square().sum() + means[other].square().sum()) - 2 * product
+            found = distances(search, means[group], [means[other] for other in others])
+            for other, apart in zip(others, found, strict=True):
                 weight = sizes[group] * sizes[other] / (sizes[group] + sizes[other])
                 costs[min(group, other), max(group, other)] = weight * apart
 
     def lay(group: int, on: int) -> Tensor:
-        _, turns = laid_on(search, means[group][None], [means[on]])
+        _, turns = _laid_on(search, means[group][None], [means[on]])
         turned[groups[group]] = turned[groups[group]].then(turns)
         return search.waves.turned(means[group][None], turns.wigner)[0]
 
@@ -142,7 +141,14 @@ def _join(search: Search, poses: Poses, pieces: np.ndarray, count: int) -> float
     return float(costs.min() / noise) if len(means) > 1 else None
 
 
-def laid_on(search: Search, coefficients: Tensor, means: list[Tensor]) -> tuple[Tensor, Turns]:
+def distances(search: Search, mean: Tensor, others: list[Tensor]) -> list[float]:
+    """Squared distances of a mean (Q,) from others, each time laid on it by the best of all rotations."""
+    products, _ = _laid_on(search, mean.expand(len(others), -1), others)
+    pairs = zip(others, products.tolist(), strict=True)
+    return [float(mean.square().sum() + other.square().sum()) - 2 * product for other, product in pairs]
+
+
+def _laid_on(search: Search, coefficients: Tensor, means: list[Tensor]) -> tuple[Tensor, Turns]:
     """Find the best of all rotations that lay means on others: products (n,), and turns."""
     targets = torch.stack(means)
     found = scores(search.waves.products(coefficients, targets[:, None], search.degree), search.grid)[:, 0]
