@@ -25,15 +25,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper, 40 epochs": {"preset": "paper", "changes": {"epochs": 40}},
 }
 
-# Short trainings, so that the table can be made again in a quarter of an hour. All but the last have what
+# Short trainings, so that the table can be made again in half an hour. All but the last four have what
 # `default` had when its changes were chosen.
 SHORT: dict[str, Any] = {
     "epochs": 6,
     "layer_normalisation": "batch",
     "centre_codes": True,
     "rotation_reader": "pair",
-    "weights": {"rotation": 0.1},
+    "weights": {"rotation": 0.1, "rotation_c": 0, "con_c_clusters": 0},
+    "views": {"shift": 0.1, "elastic": 0.05},
 }
+BY_DIFFERENCE: dict[str, Any] = {
+    "layer_normalisation": "paper",
+    "centre_codes": False,
+    "rotation_reader": "difference",
+    "weights": {"rotation": 1.0},
+}
+UPRIGHT = BY_DIFFERENCE | {"rotation_reader": "upright", "views": {"shift": 0.03, "elastic": 0.03}}
 CHANGES: dict[str, dict[str, Any]] = {
     "with batch normalisation": {},
     "rotations only": {"views": {"scale": 0, "shear": 0, "shift": 0, "elastic": 0}},
@@ -49,12 +57,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "encoder of the paper's width": {"width": 1},
     "the paper's normalisation, codes centred": {"layer_normalisation": "paper"},
     "the paper's normalisation": {"layer_normalisation": "paper", "centre_codes": False},
-    "and the angle from the difference of both z (`default`)": {
-        "layer_normalisation": "paper",
-        "centre_codes": False,
-        "rotation_reader": "difference",
-        "weights": {"rotation": 1.0},
-    },
+    "and the angle from the difference of both z": BY_DIFFERENCE,
+    "and smaller shifts and warps, and the angle from the view alone too": UPRIGHT,
+    "and c that does not tell the angle": UPRIGHT | {"weights": {"rotation": 1.0, "rotation_c": 1.0}},
+    "and clusters of c (`default`)": UPRIGHT
+    | {"weights": {"rotation": 1.0, "rotation_c": 1.0, "con_c_clusters": 0.5}},
 }
 
 COLUMNS = {
@@ -104,7 +111,9 @@ def main() -> None:
     else:
         rows = {
             name: {
-                "changes": SHORT | changes | {"weights": SHORT["weights"] | changes.get("weights", {})},
+                "changes": SHORT
+                | changes
+                | {group: SHORT[group] | changes.get(group, {}) for group in ("weights", "views")},
                 "options": DataOptions(limit=20_000),
             }
             for name, changes in CHANGES.items()

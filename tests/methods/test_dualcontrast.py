@@ -122,6 +122,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
 
 
 WITH_PAIRS_READ = Preset(replace(DEFAULT.config, {"rotation_reader": "pair"}), DEFAULT.recipe)
+WITH_DIFFERENCES_READ = Preset(replace(DEFAULT.config, {"rotation_reader": "difference"}), DEFAULT.recipe)
 WITH_INDEPENDENT_C = Preset(replace(DEFAULT.config, {"weights.independence_c": 1.0}), DEFAULT.recipe)
 C_MEAN, Z_MEAN = "encoder.content_mean", "encoder.transformation_mean"
 DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layers"}
@@ -137,8 +138,14 @@ DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layer
         (REFERENCE, "con_z_positive", {"encoder.features", Z_MEAN}),
         (DEFAULT, "con_z_positive", {"encoder.features", Z_MEAN}),
         (DEFAULT, "con_c_exchanged", {"encoder.features", C_MEAN}),
-        (DEFAULT, "rotation", {"encoder.features", Z_MEAN, "angle_reader.weight"}),
+        (
+            DEFAULT,
+            "rotation",
+            {"encoder.features", Z_MEAN, "angle_reader.weight", "angle_reader.slope", "angle_reader.offset"},
+        ),
+        (WITH_DIFFERENCES_READ, "rotation", {"encoder.features", Z_MEAN, "angle_reader.weight"}),
         (WITH_PAIRS_READ, "rotation", {"encoder.features", Z_MEAN, "angle_reader.0", "angle_reader.2"}),
+        (DEFAULT, "rotation_c", {"encoder.features", C_MEAN}),
         (DEFAULT, "independence", {"encoder.features", Z_MEAN}),
         (WITH_INDEPENDENT_C, "independence_c", {"encoder.features", C_MEAN}),
     ],
@@ -286,8 +293,13 @@ def test_content_of_an_image_is_the_mean_over_five_turns():
     assert torch.equal(transformation.mean, single.transformation.mean)
 
 
-def test_the_angle_is_a_linear_function_of_the_difference_of_both_z():
-    method = method_of(DEFAULT.config)
+@pytest.mark.parametrize("reader", ["difference", "upright"])
+def test_the_angle_is_a_linear_function_of_z(reader):
+    method = method_of(replace(DEFAULT.config, {"rotation_reader": reader}))
+    if reader == "upright":
+        with torch.no_grad():
+            method.angle_reader.slope.fill_(0.5)
+            method.angle_reader.offset.fill_(0.1)
     terms = method.losses(Batch(images()), torch_stream(0, "step"), "all")
     # The first draw of a step is that of the views.
     view = view_pair(images(), DEFAULT.config.views, torch_stream(0, "step"))[1]
@@ -295,8 +307,32 @@ def test_the_angle_is_a_linear_function_of_the_difference_of_both_z():
         z = method.encoder(torch.cat((images(), view.images))).transformation.mean
         first, second = z.chunk(2)
         weight = method.angle_reader.weight[0]
-        errors = ((second - first) * weight).sum(dim=1) - view.angles / 90
-    assert terms["rotation"].item() == pytest.approx(errors.square().mean().item(), rel=1e-4)
+        expected = (((second - first) * weight).sum(dim=1) - view.angles / 90).square().mean()
+        if reader == "upright":
+            expected += (0.5 * (second * weight).sum(dim=1) + 0.1 - view.angles / 90).square().mean()
+    assert terms["rotation"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_c_of_the_view_is_compared_with_the_angle_of_the_view():
+    method = method_of(DEFAULT.config)
+    terms = method.losses(Batch(images()), torch_stream(0, "step"), "all")
+    view = view_pair(images(), DEFAULT.config.views, torch_stream(0, "step"))[1]
+    with torch.no_grad():
+        codes = method.encoder(torch.cat((images(), view.images))).content.mean
+        c_view = codes.chunk(2)[1]
+    expected = losses.whitened_kernel_alignment(c_view, view.angles[:, None])
+    assert terms["rotation_c"].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_a_faint_trace_of_the_angle_in_c_counts(scale):
+    """InfoNCE hardly minds a faint direction of c that tells the angle; a linear reader of c does."""
+    generator = torch.Generator().manual_seed(0)
+    angles = 180 * torch.rand(256, 1, generator=generator) - 90
+    c = torch.randn(256, 10, generator=generator)
+    telling = torch.cat((c[:, 1:], scale * angles / 90), dim=1)
+    assert abs(losses.whitened_kernel_alignment(c, angles)) < 0.02
+    assert losses.whitened_kernel_alignment(telling, angles) > 0.1
 
 
 def test_rotations_of_volumes_which_do_not_add_up_are_read_from_the_pair():

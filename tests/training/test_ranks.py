@@ -26,7 +26,8 @@ from toy_images import bars
 WORKER = Path(__file__).with_name("rank_cases.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 # Nothing that is gathered may be as large as an image.
-LONGEST_CODE = 16
+# Or the logits of the clusters of `default`; an image has 256 pixels and more.
+LONGEST_CODE = 50
 
 
 @pytest.fixture(scope="module")

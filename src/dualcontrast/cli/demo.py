@@ -39,6 +39,9 @@ STARMEN_SETTINGS: dict[str, Any] = {
         "independence": 1.0,
         "independence_c": 2.0,
         "rotation": 0.1,
+        "rotation_c": 0.0,
+        # Their builds vary smoothly.
+        "con_c_clusters": 0.0,
     },
 }
 

@@ -5,11 +5,11 @@ from functools import cache
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses
+from dualcontrast.angle_readers import AngleReader, RotationReader, build_angle_reader
 from dualcontrast.ball_harmonics import BallHarmonics
 from dualcontrast.harmonic_networks import HarmonicDecoder, HarmonicEncoder
 from dualcontrast.methods.base import (
@@ -59,6 +59,7 @@ class Weights:
     independence: Weight = 0.0
     independence_c: Weight = 0.0
     rotation: Weight = 0.0
+    rotation_c: Weight = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class DualContrastConfig:
         `con_c_clusters`, minus the mutual information of the clusters that an image and its view fall into;
         `independence` and `independence_c`, the kernel alignment of c and z, of which the first moves z away
         from what c knows, and the second c from what z knows; `rotation`, the error of predicting the known
-        angle between an image and its view from their two z.
+        angle between an image and its view from their two z; `rotation_c`, the kernel alignment of c of a
+        view with that angle, which c is not to tell.
     width : int
         Multiplies the channels of the paper's encoder.
     layer_normalisation : {'paper', 'batch'}
@@ -102,10 +104,11 @@ class DualContrastConfig:
     average_turns : bool
         The content code is the mean of those of turned copies, once the training is done: of the 24 quarter
         turns of a volume; of five turns of an image, see `views.turns_within`.
-    rotation_reader : {'pair', 'difference'}
+    rotation_reader : {'pair', 'difference', 'upright'}
         What the angle between an image and its view is predicted from: `pair`, from both z by a network;
-        `difference`, from their difference by a linear map, so that z itself becomes linear in the angle.
-        Rotations of volumes do not add up; they are predicted from the pair always.
+        `difference`, from their difference by a linear map, so that z itself becomes linear in the angle;
+        `upright`, from the z of the view alone besides, so that the angle counts from the pose that most
+        images share. Rotations of volumes do not add up; they are predicted from the pair always.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
     exchange_share : float
@@ -141,7 +144,7 @@ class DualContrastConfig:
     wedge_aware: bool = True
     cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
     average_turns: bool = False
-    rotation_reader: Literal["pair", "difference"] = "pair"
+    rotation_reader: RotationReader = "pair"
     reconstruct_views: bool = False
     exchange_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     content_contrast: Literal["pair", "batch"] = "pair"
@@ -177,7 +180,7 @@ WITHOUT_CON_Z = Preset(
 
 DEFAULT = Preset(
     DualContrastConfig(
-        views=ViewConfig(scale=0.25, shear=0.3, shift=0.1, elastic=0.05, elastic_nodes=5),
+        views=ViewConfig(scale=0.25, shear=0.3, shift=0.03, elastic=0.03, elastic_nodes=5),
         weights=Weights(
             reconstruction=5.0,
             kl_content=0.05,
@@ -187,11 +190,14 @@ DEFAULT = Preset(
             con_z_positive=1.0,
             con_z_negative=0.3,
             con_c_exchanged=0.3,
+            con_c_clusters=0.5,
             independence=2.0,
             rotation=1.0,
+            rotation_c=1.0,
         ),
         width=2,
-        rotation_reader="difference",
+        cluster_heads=(10, 20, 50),
+        rotation_reader="upright",
         reconstruct_views=True,
         exchange_share=1.0,
         content_contrast="batch",
@@ -276,25 +282,17 @@ class DualContrastMethod(Method):
             self.decoder = ConvolutionalDecoder(*sizes, self.image_shape, bounded)
         else:
             self.decoder = FullyConnectedDecoder(*sizes, self.image_shape, bounded)
-        self.angle_reader: nn.Module | None = None
+        self.angle_reader: AngleReader | None = None
         if config.weights.rotation:
-            if self._reads_differences:
-                self.angle_reader = nn.Linear(config.transformation_dim, 1, bias=False)
-            else:
-                angles = 1 if len(self.image_shape) == 3 else 3
-                self.angle_reader = nn.Sequential(
-                    nn.Linear(2 * config.transformation_dim, 128), nn.ReLU(), nn.Linear(128, angles)
-                )
+            self.angle_reader = build_angle_reader(
+                config.rotation_reader, config.transformation_dim, len(self.image_shape) - 1
+            )
         self.clusters: nn.ModuleList | None = None
         if config.weights.con_c_clusters:
             self.clusters = nn.ModuleList(
                 nn.Linear(config.content_dim, count) for count in config.cluster_heads
             )
         self._codes_of_batch: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def _reads_differences(self) -> bool:
-        return self.config.rotation_reader == "difference" and len(self.image_shape) == 3
 
     def encode(self, images: Tensor) -> Encoding:
         """Infer both posteriors of a batch (N, C, *spatial)."""
@@ -378,12 +376,12 @@ class DualContrastMethod(Method):
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
         if weights.independence_c and count >= 4:
             terms["independence_c"] = losses.whitened_kernel_alignment(c, z.detach())
+        if weights.rotation_c and count >= 4:
+            angles = second.angles.reshape(count, -1)
+            terms["rotation_c"] = losses.whitened_kernel_alignment(c_view, angles)
         if self.angle_reader is not None:
-            read = self.angle_reader(z_view - z if self._reads_differences else torch.cat((z, z_view), dim=1))
             known = second.angles.reshape(count, -1) / self.config.views.max_angle
-            # Older PyTorch does not bring both to one type by itself.
-            wider = torch.promote_types(read.dtype, known.dtype)
-            terms["rotation"] = F.mse_loss(read.to(wider), known.to(wider))
+            terms["rotation"] = self.angle_reader.error(z, z_view, known)
         return terms
 
     def _variational_terms(
