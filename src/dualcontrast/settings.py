@@ -92,8 +92,12 @@ def names_of(config_class: type, prefix: str = "") -> list[str]:
 
 
 def unknown_name(name: str, known: list[str], what: str = "setting") -> SettingError:
-    """Make the error for a name that does not exist, with the nearest one that does."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    """Make the error for a name that does not exist, with the nearest one that does.
+
+    A name that was only begun is nearest to one that goes on from there.
+    """
+    begun = [other for other in known if name and other.startswith(name)]
+    close = begun or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
     return SettingError(f"unknown {what} '{name}'; {hint}")
 
