@@ -67,6 +67,24 @@ def test_info_nce_against_numpy():
     assert positive.item() == pytest.approx(-np.log(own).mean(), abs=1e-12)
 
 
+def test_pairs_of_info_nce_that_count_more():
+    a, b, temperature = random_codes(20, 5), random_codes(20, 5, seed=1), 0.3
+    counts = np.random.default_rng(2).uniform(0, 2, size=20)
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    scores = np.exp(unit[0] @ unit[1].T / temperature)
+    own = np.diag(scores)
+    expected = -(counts * (np.log(own / scores.sum(1)) + np.log(own / scores.sum(0)))).mean() / 2
+    parts = losses.info_nce(torch.tensor(a), torch.tensor(b), temperature, torch.tensor(counts))
+    assert sum(parts).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_image_that_counts_three_times_is_three_images_to_the_clusters():
+    a, b = (torch.tensor(random_codes(6, 4, seed=seed)) for seed in (0, 1))
+    counts = torch.tensor([3, 0, 1, 1, 2, 5])
+    repeated = losses.mutual_information(*(x.repeat_interleave(counts, dim=0) for x in (a, b)))
+    assert losses.mutual_information(a, b, counts.double()).item() == pytest.approx(repeated.item(), abs=1e-9)
+
+
 def test_hsic_is_the_u_statistic():
     """The mean over all quadruples of different indices, which the estimator computes in closed form."""
     count = 7

@@ -4,6 +4,7 @@ No label is needed: the angle is the one that made the view. Each reader gives t
 with angles as fractions of the largest.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -58,32 +59,57 @@ class UprightReader(DifferenceReader):
     pose, or most lie near one, the angle that a view was turned by tells how it lies now: of an image at θ
     turned by α, the mean of α given θ + α rises with θ + α, by less than θ + α where θ varies. So a and b are
     learned, and w keeps its scale from the difference. Where no pose is upright a goes to 0.
+
+    A difference that is off by half a turn is no error: a shape that looks the same upside down cannot show
+    it, and if it lies in all poses alike, no w · z could lower the mean squared error of its differences.
+
+    Parameters
+    ----------
+    code_size : int
+        Length of z.
+    half_turn : float
+        180° as a fraction of the largest angle.
     """
 
-    def __init__(self, code_size: int) -> None:
+    def __init__(self, code_size: int, half_turn: float) -> None:
         super().__init__(code_size)
+        self.half_turn = half_turn
         self.slope = nn.Parameter(torch.ones(1))
         self.offset = nn.Parameter(torch.zeros(1))
 
     def error(self, z: Tensor, z_view: Tensor, known: Tensor) -> Tensor:
-        """Sum of both mean squared errors, see `PairReader.error`."""
+        """Error of the differences, up to half turns, and mean squared error of the views alone."""
         alone = self.slope * self(z_view) + self.offset
-        return super().error(z, z_view, known) + squared_error(alone, known)
+        return half_turn_error(self(z_view - z), known, self.half_turn) + squared_error(alone, known)
 
 
 AngleReader = PairReader | DifferenceReader
 
 
-def build_angle_reader(kind: RotationReader, code_size: int, dimension: int) -> AngleReader:
+def build_angle_reader(kind: RotationReader, code_size: int, dimension: int, max_angle: float) -> AngleReader:
     """Build the reader of a setting; rotations of volumes do not add up and are read from the pair always."""
     if dimension == 3:
         return PairReader(code_size, 3)
     if kind == "pair":
         return PairReader(code_size, 1)
-    return DifferenceReader(code_size) if kind == "difference" else UprightReader(code_size)
+    if kind == "difference":
+        return DifferenceReader(code_size)
+    return UprightReader(code_size, 180 / max_angle)
 
 
 def squared_error(read: Tensor, known: Tensor) -> Tensor:
-    """Mean of (read - known)², in the wider of both types, as older PyTorch does not bring them together."""
+    """Mean of (read - known)²."""
+    return F.mse_loss(*_alike(read, known))
+
+
+def half_turn_error(read: Tensor, known: Tensor, half_turn: float) -> Tensor:
+    """Mean of (h² / 2 π²) (1 - cos(2 π (read - known) / h)): the square of small errors, 0 again at h."""
+    read, known = _alike(read, known)
+    unit = 2 * math.pi / half_turn
+    return 2 / unit**2 * (1 - torch.cos(unit * (read - known))).mean()
+
+
+def _alike(read: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring both to the wider of their types, as older PyTorch does not."""
     wider = torch.promote_types(read.dtype, known.dtype)
-    return F.mse_loss(read.to(wider), known.to(wider))
+    return read.to(wider), known.to(wider)

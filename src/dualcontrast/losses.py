@@ -49,7 +49,9 @@ def derangement(count: int, generator: torch.Generator) -> Tensor:
     return partner
 
 
-def info_nce(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def info_nce(
+    a: Tensor, b: Tensor, temperature: float, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """InfoNCE over paired codes, as its attracting and its repelling part.
 
     With s_ij = cos(a_i, b_j) / τ, the loss of image i is -s_ii + log Σ_j exp(s_ij); the same is done from b
@@ -63,10 +65,16 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         Row i of both belongs to image i.
     temperature : float
         τ.
+    weights : Tensor, shape (N,), optional
+        How much each image counts in both means, 1 unless given. As a partner that others must not be
+        taken for, each counts fully.
     """
     scores = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
-    repelling = (scores.logsumexp(dim=1) + scores.logsumexp(dim=0)).mean() / 2
-    return -scores.diagonal().mean(), repelling
+    attracting = -scores.diagonal()
+    repelling = (scores.logsumexp(dim=1) + scores.logsumexp(dim=0)) / 2
+    if weights is not None:
+        attracting, repelling = weights * attracting, weights * repelling
+    return attracting.mean(), repelling.mean()
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
@@ -88,7 +96,7 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(scores, partner)
 
 
-def mutual_information(a: Tensor, b: Tensor) -> Tensor:
+def mutual_information(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mutual information, in nats, between the clusters that paired images are put into.
 
     With the probabilities p_i and q_i of image i and of its view, the joint distribution of both clusters is
@@ -99,9 +107,14 @@ def mutual_information(a: Tensor, b: Tensor) -> Tensor:
     ----------
     a, b : Tensor, shape (N, K)
         Logits of the K clusters; row i of both belongs to image i.
+    weights : Tensor, shape (N,), optional
+        How much each image counts in P; all the same unless given.
     """
     p, q = at_least_float32(a).softmax(dim=1), at_least_float32(b).softmax(dim=1)
-    joint = p.T @ q / len(p)
+    if weights is None:
+        joint = p.T @ q / len(p)
+    else:
+        joint = (p * (weights / weights.sum().clamp_min(1e-8))[:, None]).T @ q
     joint = ((joint + joint.T) / 2).clamp_min(1e-8)
     independent = joint.sum(dim=1, keepdim=True) * joint.sum(dim=0, keepdim=True)
     return (joint * (joint / independent).log()).sum()

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualcontrast import losses
+from dualcontrast import losses, views
+from dualcontrast.errors import SettingError
 from dualcontrast.harmonic_networks import HarmonicEncoder
 from dualcontrast.methods.base import Batch, Posterior, Preset
 from dualcontrast.methods.dualcontrast import (
@@ -307,8 +308,12 @@ def test_the_angle_is_a_linear_function_of_z(reader):
         z = method.encoder(torch.cat((images(), view.images))).transformation.mean
         first, second = z.chunk(2)
         weight = method.angle_reader.weight[0]
-        expected = (((second - first) * weight).sum(dim=1) - view.angles / 90).square().mean()
+        off = ((second - first) * weight).sum(dim=1) - view.angles / 90
+        expected = off.square().mean()
         if reader == "upright":
+            # How far apart the doubled angles are on the circle, in radians as `off` is in right angles.
+            apart = torch.polar(torch.ones_like(off), torch.pi * off) - 1
+            expected = apart.abs().square().mean() / torch.pi**2
             expected += (0.5 * (second * weight).sum(dim=1) + 0.1 - view.angles / 90).square().mean()
     assert terms["rotation"].item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -409,6 +414,42 @@ def test_decoded_images_leave_the_running_statistics_alone():
     assert len(after[0]) > 4
     for name, value in after[0].items():
         assert torch.equal(value, after[1][name]), name
+
+
+@pytest.mark.parametrize("term", ["rotation", "rotation_c"])
+def test_an_angle_that_is_always_zero_cannot_be_asked_for(term):
+    changes = {
+        "near_views_count": True,
+        "views.max_angle": 0.0,
+        "weights.rotation": 0.0,
+        "weights.rotation_c": 0.0,
+    }
+    with pytest.raises(SettingError, match=r"views\.max_angle is 0"):
+        method_of(replace(DEFAULT.config, changes | {f"weights.{term}": 1.0}))
+    losses_found = method_of(replace(DEFAULT.config, changes)).losses(
+        Batch(images()), torch_stream(0, "step"), "all"
+    )
+    assert all(value.isfinite() for value in losses_found.values())
+
+
+NEAR_VIEWS = replace(DEFAULT.config, {"near_views_count": True})
+
+
+def test_views_that_are_turned_far_count_little():
+    angles = torch.tensor([0.0, 45.0, -90.0, 30.0])
+    assert method_of(DEFAULT.config)._counts_of_pairs(angles) is None
+    counts = method_of(NEAR_VIEWS)._counts_of_pairs(angles)
+    assert counts is not None
+    torch.testing.assert_close(counts, torch.tensor([2.0, 1.0, 0.0, 1.5]))
+
+
+def test_an_image_turned_as_far_as_views_go_has_no_part_in_the_contrast(monkeypatch):
+    """All views turned by the largest angle leave nothing of InfoNCE and of the clusters."""
+    method = method_of(NEAR_VIEWS)
+    monkeypatch.setattr(views, "uniform", lambda shape, limit, generator: torch.full(shape, float(limit)))
+    terms = method.losses(Batch(images()), torch_stream(0, "step"), "all")
+    for name in ("con_c_positive", "con_c_negative", "con_c_clusters"):
+        assert terms[name].item() == pytest.approx(0, abs=1e-3), name
 
 
 def test_the_share_of_exchanged_contents_is_as_set():

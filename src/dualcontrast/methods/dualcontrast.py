@@ -1,5 +1,6 @@
 """DualContrast (Uddin & Xu), section 3 of the paper, and what `default` adds to it."""
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from dualcontrast import losses
 from dualcontrast.angle_readers import AngleReader, RotationReader, build_angle_reader
 from dualcontrast.ball_harmonics import BallHarmonics
+from dualcontrast.errors import SettingError
 from dualcontrast.harmonic_networks import HarmonicDecoder, HarmonicEncoder
 from dualcontrast.methods.base import (
     Batch,
@@ -107,8 +109,9 @@ class DualContrastConfig:
     rotation_reader : {'pair', 'difference', 'upright'}
         What the angle between an image and its view is predicted from: `pair`, from both z by a network;
         `difference`, from their difference by a linear map, so that z itself becomes linear in the angle;
-        `upright`, from the z of the view alone besides, so that the angle counts from the pose that most
-        images share. Rotations of volumes do not add up; they are predicted from the pair always.
+        `upright`, from their difference up to half turns, and from the z of the view alone, so that the
+        angle counts from the pose that most images share. Rotations of volumes do not add up; they are
+        predicted from the pair always.
     reconstruct_views : bool
         Reconstruct the rotated copy too.
     exchange_share : float
@@ -118,6 +121,9 @@ class DualContrastConfig:
         `pair`: equation 3. `batch`: every other image of the batch is a negative (InfoNCE).
     temperature : float
         Of the `batch` contrast.
+    near_views_count : bool
+        In the `batch` contrast and the clusters, an image and its view at an angle of α count
+        1 + cos(π α / max_angle): twice where α is 0, not at all where it is the largest. In 2-D.
     positive_z_pair : {'two_draws', 'one_draw', 'exchange'}
         What is decoded for the positive pairs of z. `two_draws` from N(0, I), one for each image of the
         pair (the text); `one_draw` for both (the authors' code); `exchange`: the content of one image with
@@ -149,6 +155,7 @@ class DualContrastConfig:
     exchange_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     content_contrast: Literal["pair", "batch"] = "pair"
     temperature: Annotated[float, Field(gt=0)] = 0.2
+    near_views_count: bool = False
     positive_z_pair: Literal["two_draws", "one_draw", "exchange"] = "two_draws"
     positive_z_trains: Literal["all", "encoder"] = "all"
     positive_z_step: Literal["same", "own"] = "same"
@@ -263,6 +270,11 @@ class DualContrastMethod(Method):
     def __init__(self, config: DualContrastConfig, image_shape: tuple[int, ...], bounded: bool) -> None:
         super().__init__(config, image_shape, bounded)
         self.config, self.image_shape = config, tuple(image_shape)
+        if config.views.max_angle == 0 and (config.weights.rotation or config.weights.rotation_c):
+            raise SettingError(
+                "views.max_angle is 0, so there is no angle that codes could tell; "
+                "set weights.rotation and weights.rotation_c to 0 as well"
+            )
         sizes = (config.content_dim, config.transformation_dim)
 
         @cache
@@ -285,7 +297,10 @@ class DualContrastMethod(Method):
         self.angle_reader: AngleReader | None = None
         if config.weights.rotation:
             self.angle_reader = build_angle_reader(
-                config.rotation_reader, config.transformation_dim, len(self.image_shape) - 1
+                config.rotation_reader,
+                config.transformation_dim,
+                len(self.image_shape) - 1,
+                config.views.max_angle,
             )
         self.clusters: nn.ModuleList | None = None
         if config.weights.con_c_clusters:
@@ -353,16 +368,17 @@ class DualContrastMethod(Method):
         z, z_view = encoding.transformation.mean.split(count)
         terms = self._variational_terms(both, measured, encoding, generator)
 
+        counts = self._counts_of_pairs(second.angles)
         if weights.con_c_positive or weights.con_c_negative:
             if self.config.content_contrast == "batch":
-                positive, negative = losses.info_nce(c, c_view, self.config.temperature)
+                positive, negative = losses.info_nce(c, c_view, self.config.temperature, counts)
             else:
                 positive = losses.cosine_distance(c, c_view)
                 # The codes of the negatives are known: they are other rows of c.
                 negative = losses.cosine_similarity(c, c[losses.derangement(count, generator)])
             terms |= {"con_c_positive": positive, "con_c_negative": negative}
         if self.clusters is not None:
-            information = [losses.mutual_information(head(c), head(c_view)) for head in self.clusters]
+            information = [losses.mutual_information(head(c), head(c_view), counts) for head in self.clusters]
             terms["con_c_clusters"] = -torch.stack(information).mean()
         if weights.con_z_negative:
             terms["con_z_negative"] = losses.cosine_similarity(z, z_view)
@@ -383,6 +399,13 @@ class DualContrastMethod(Method):
             known = second.angles.reshape(count, -1) / self.config.views.max_angle
             terms["rotation"] = self.angle_reader.error(z, z_view, known)
         return terms
+
+    def _counts_of_pairs(self, angles: Tensor) -> Tensor | None:
+        """How much each image and its view count in the contrast of c; see `near_views_count`."""
+        largest = self.config.views.max_angle
+        if not self.config.near_views_count or largest == 0 or len(self.image_shape) == 4:
+            return None
+        return 1 + torch.cos(angles * (math.pi / largest))
 
     def _variational_terms(
         self, both: Tensor, measured: Tensor | None, encoding: Encoding, generator: torch.Generator
