@@ -448,8 +448,10 @@ def test_an_image_turned_as_far_as_views_go_has_no_part_in_the_contrast(monkeypa
     method = method_of(NEAR_VIEWS)
     monkeypatch.setattr(views, "uniform", lambda shape, limit, generator: torch.full(shape, float(limit)))
     terms = method.losses(Batch(images()), torch_stream(0, "step"), "all")
-    for name in ("con_c_positive", "con_c_negative", "con_c_clusters"):
-        assert terms[name].item() == pytest.approx(0, abs=1e-3), name
+    for name in ("con_c_positive", "con_c_negative"):
+        assert terms[name].item() == pytest.approx(0, abs=1e-5), name
+    # Every entry of the joint distribution is 1e-8 at least, so of nothing some 1e-4 are left.
+    assert terms["con_c_clusters"].item() == pytest.approx(0, abs=3e-4)
 
 
 def test_the_share_of_exchanged_contents_is_as_set():
