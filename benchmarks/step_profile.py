@@ -1,7 +1,7 @@
 """The profile of docs/speed.md: in which operations the time of a training goes.
 
 python benchmarks/step_profile.py mnist reference
-python benchmarks/step_profile.py subtomogram subtomogram --threads 2
+python benchmarks/step_profile.py subtomogram subtomogram --threads 2 --precision bf16-mixed
 """
 
 import argparse
@@ -21,10 +21,11 @@ def main() -> None:
     parser.add_argument("shape", choices=list(SHAPES))
     parser.add_argument("preset")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", default="32-true")
     parser.add_argument("--operations", type=int, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    procedure = Procedure(SHAPES[arguments.shape], arguments.preset, "cpu", "32-true")
+    procedure = Procedure(SHAPES[arguments.shape], arguments.preset, "cpu", arguments.precision)
     images = generated_images(procedure.shape, BATCHES * procedure.batch)
     procedure.fit(images, epochs=1)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:

@@ -25,6 +25,7 @@ from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, check_choices, choose_preparation
 from dualcontrast.training.batches import Batches, read_ahead
 from dualcontrast.training.engine import build_method, check_devices, check_engine
+from dualcontrast.training.kept_memory import memory_kept
 from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
 
@@ -189,7 +190,10 @@ class Model:
         self.network = self.untrained_network(self.preparation)
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         self.history = []
-        with needing_memory(*step_memory(self.recipe.batch_size, source.image_shape, fabric.device)):
+        with (
+            needing_memory(*step_memory(self.recipe.batch_size, source.image_shape, fabric.device)),
+            memory_kept(),
+        ):
             batches = Batches(
                 source, self.preparation, rows, self.recipe.batch_size, self.seed, fabric.device
             )
