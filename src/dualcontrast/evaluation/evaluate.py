@@ -12,6 +12,7 @@ from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.clustering import clustering
 from dualcontrast.evaluation.confounds import confounds
+from dualcontrast.evaluation.curved_within_content import curved_within_content
 from dualcontrast.evaluation.d_score import d_score, stratified_rows
 from dualcontrast.evaluation.diagnostics import FEWEST_IMAGES, diagnostics, image_limit
 from dualcontrast.evaluation.inference import read_prepared
@@ -64,10 +65,10 @@ def evaluate(
     -------
     dict
         Plain numbers, strings, lists and dicts. `d_score` (see `d_score`), `clustering` (see `clustering`),
-        `within_content` (see `within_content`), `confounds` (see `confounds`), `diagnostics` (see
-        `diagnostics`), `images` (how many of each part), `scored` (how many labelled ones were used),
-        `seed`, and `verdict`, a list of sentences. A measure that could not be taken is None, and a `reason`
-        beside it says why.
+        `within_content` and `curved_within_content` (see the functions of these names), `confounds` (see
+        `confounds`), `diagnostics` (see `diagnostics`), `images` (how many of each part), `scored` (how many
+        labelled ones were used), `seed`, and `verdict`, a list of sentences. A measure that could not be
+        taken is None, and a `reason` beside it says why.
     """
     method.eval()
     labels = labels if labels is not None else source.labels
@@ -84,6 +85,7 @@ def evaluate(
         "d_score": d_score(codes, labels, split.train, split.test, seed),
         "clustering": clustering(codes, labels, split.train, split.test, seed),
         "within_content": within_content(codes, labels, split.train, split.test, seed),
+        "curved_within_content": curved_within_content(codes, labels, split.train, split.test, seed),
         "confounds": confounds(codes, labels, seed),
         "diagnostics": _diagnostics(method, source, preparation, held_out, seed),
     }

@@ -221,6 +221,7 @@ def render(
         ],
         # An evaluation of an earlier version has no such block.
         within=within if (within := evaluation.get("within_content")) and within["classes"] else None,
+        curved=evaluation.get("curved_within_content"),
         glossary=GLOSSARY,
         level_words=LEVEL_WORDS,
         groups=_groups(figures),
