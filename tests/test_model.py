@@ -98,6 +98,24 @@ def test_bf16_mixed_precision_trains(source):
     assert all(p.dtype == torch.float32 for p in model.network.parameters())
 
 
+@pytest.mark.parametrize(
+    "found, slow",
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_a_cpu_without_bf16_is_warned_of(source, monkeypatch, caplog, found, slow):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    DualContrast(precision="bf16-mixed", **SMALL | {"epochs": 1}).fit(source)
+    assert ("no instructions for bf16" in caplog.text) == slow
+    caplog.clear()
+    DualContrast(**SMALL | {"epochs": 1}).fit(source)
+    assert "bf16" not in caplog.text
+
+
 def test_bf16_mixed_precision_is_another_precision(source):
     plain, mixed = (DualContrast(precision=kind, **SMALL).fit(source) for kind in ("32-true", "bf16-mixed"))
     one, other = (model.history[0]["terms"]["reconstruction"] for model in (plain, mixed))

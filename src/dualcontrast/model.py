@@ -1,6 +1,7 @@
 """The object that Python users hold: a method, its settings, and the preparation of its images."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,12 @@ from dualcontrast.methods.base import Method, Preset, Recipe
 from dualcontrast.methods.registry import method_class
 from dualcontrast.prepare import Preparation, check_choices, choose_preparation
 from dualcontrast.training.batches import Batches, read_ahead
-from dualcontrast.training.engine import build_method, check_devices, check_engine
+from dualcontrast.training.engine import build_method, check_devices, check_engine, lacks_bf16
 from dualcontrast.training.kept_memory import memory_kept
 from dualcontrast.training.loop import Checkpointing, train
 from dualcontrast.training.progress import TrainingProgress, track
+
+logger = logging.getLogger(__name__)
 
 Images = np.ndarray | Tensor | ImageSource
 # Images that are encoded or decoded at once: at most so many, and fewer where they are large volumes. More
@@ -187,6 +190,11 @@ class Model:
         self.suit(source.image_shape)
         self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision, self.devices, self.nodes)
+        if self.precision == "bf16-mixed" and lacks_bf16(fabric.device):
+            logger.warning(
+                "bf16-mixed: this CPU has no instructions for bf16, so a step takes many times as long; "
+                "train in 32-true (leave --precision out)"
+            )
         self.network = self.untrained_network(self.preparation)
         rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         self.history = []

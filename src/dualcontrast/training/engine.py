@@ -34,6 +34,16 @@ def check_engine(device: str, precision: str) -> None:
         raise SettingError("--device mps: this machine has no Metal device; use --device cpu")
 
 
+def lacks_bf16(device: torch.device) -> bool:
+    """Whether a device is a CPU that is known to have no instructions for bf16."""
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    found = torch.cpu.get_capabilities()
+    if found.get("architecture") != "x86_64":
+        return False
+    return not (found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def check_devices(device: str, devices: int | str | None, nodes: int | None) -> tuple[int, int]:
     """Find out on how many devices and nodes a training runs.
 
