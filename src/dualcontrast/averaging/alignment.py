@@ -93,13 +93,21 @@ def align(
     search = Search(waves, spectra_of(waves, volumes), seen, max_shift=box / 10, seed=seed)
     axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
     shifts = torch.cartesian_prod(axis, axis, axis)
-    first, second = (_on_one_mean(search, beginning, shifts, report) for beginning in BEGINNINGS)
+    first, second = (
+        _on_one_mean(search, beginning, shifts, _numbered(report, number))
+        for number, beginning in enumerate(BEGINNINGS, 1)
+    )
     # The mean on which the volumes agree more is right; nearly the same says nothing.
     better = _agreement(search, second) > CLEARLY_MORE * _agreement(search, first)
     poses = second if better else first
     separation = sort_into_states(search, poses, references, report) if references > 1 else None
     turns, moved = poses.turns.rotations, poses.shifts * (full / box)
     return Alignment(turns, moved, poses.references, search.laid(poses), separation)
+
+
+def _numbered(report: Callable[[str, float], None], number: int) -> Callable[[str, float], None]:
+    """Say of every stage which of the beginnings it belongs to."""
+    return lambda stage, share: report(f"{stage} ({number} of {len(BEGINNINGS)})", share)
 
 
 def _agreement(search: Search, poses: Poses) -> float:
