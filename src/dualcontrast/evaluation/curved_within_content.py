@@ -27,14 +27,8 @@ def curved_within_content(
 
     Parameters
     ----------
-    codes : Codes
-        Codes of all particles.
-    labels : LabelTable
-        Ground truth; particles without a row are left out.
-    train_ids, test_ids : numpy.ndarray of str
-        The split.
-    seed : int
-        Chooses the images that are fitted.
+    codes, labels, train_ids, test_ids, seed
+        As for `d_score`; the seed chooses the images that are fitted.
 
     Returns
     -------
