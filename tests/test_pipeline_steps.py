@@ -12,9 +12,9 @@ from toy_images import bars
 @pytest.mark.parametrize(
     ("preset", "epochs", "remedy"),
     [
-        (None, 1, "more --epochs or --preset short"),
-        ("short", 1, "more --epochs or a smaller --batch-size"),
-        (None, 250, None),
+        (None, 1, "--epochs 1000 (2,000 steps) or --preset short"),
+        ("short", 499, "--epochs 1000 (2,000 steps) or a smaller --batch-size"),
+        (None, 500, None),
     ],
 )
 def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, preset, epochs, remedy):
