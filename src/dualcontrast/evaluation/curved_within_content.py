@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dualcontrast.codes import Codes
-from dualcontrast.data.labels import Factor, LabelTable
+from dualcontrast.data.labels import LabelTable
 from dualcontrast.evaluation.regression import kernel_predict, r_squared
 from dualcontrast.random_streams import numpy_stream
 
@@ -42,17 +42,25 @@ def curved_within_content(
     if content is None or not measured:
         return []
     rng = numpy_stream(seed, "curved within content")
-    scores = []
+    # In the order of the ids, so that nothing depends on the order of a file.
+    labels = labels.select(np.sort(labels.ids))
+    kinds = next(factor.values for factor in labels.of_role("content") if factor.name == content.name)
+    truth = np.stack(
+        [factor.values for factor in labels.of_role("transformation") if factor.is_continuous], axis=1
+    )
+    known = codes.select(labels.ids)
     of_part = [np.isin(labels.ids, ids) for ids in (train_ids, test_ids)]
-    for value in np.unique(content.values):
-        # In the order of the ids, so that nothing depends on the order of a file.
-        train, test = (np.sort(labels.ids[part & (content.values == value)]) for part in of_part)
+    scores = []
+    values, counts = np.unique(kinds, return_counts=True)
+    for value in values[counts >= 2 * FEWEST]:
+        train, test = (np.flatnonzero(part & (kinds == value)) for part in of_part)
         if min(len(train), len(test)) >= FEWEST:
             train = np.sort(rng.permutation(train)[:MOST_FITTED])
-            scores.append(_r_squared_of(measured, codes, labels, train, test))
+            both = (known.content, known.transformation)
+            scores.append([_r_squared_of_each(code, truth, train, test) for code in both])
     if not scores:
         return []
-    means = np.mean(scores, axis=0)
+    means = np.mean(scores, axis=0).T
     return [
         {
             "name": factor.name,
@@ -64,23 +72,9 @@ def curved_within_content(
     ]
 
 
-def _r_squared_of(
-    measured: list[Factor], codes: Codes, labels: LabelTable, train: np.ndarray, test: np.ndarray
-) -> np.ndarray:
-    """R² of each factor from c and from z on one identity, shape (factors, 2)."""
-    names = {factor.name for factor in measured}
-    truths = [
-        np.stack(
-            [f.values for f in labels.select(ids).of_role("transformation") if f.name in names], axis=1
-        ).astype(np.float64)
-        for ids in (train, test)
-    ]
-    fitted, held_out = codes.select(train), codes.select(test)
-    scores = []
-    for known, unseen in (
-        (fitted.content, held_out.content),
-        (fitted.transformation, held_out.transformation),
-    ):
-        predicted = kernel_predict(known, truths[0], unseen)
-        scores.append([r_squared(truths[1][:, [k]], predicted[:, [k]]) for k in range(truths[1].shape[1])])
-    return np.array(scores).T
+def _r_squared_of_each(
+    code: np.ndarray, truth: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> list[float]:
+    """R² of every column of `truth` (N, k) on the held-out rows, from one code (N, d)."""
+    predicted = kernel_predict(code[train], truth[train], code[test])
+    return [r_squared(truth[test][:, [k]], predicted[:, [k]]) for k in range(truth.shape[1])]
