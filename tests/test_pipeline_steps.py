@@ -13,8 +13,8 @@ from toy_images import bars
     ("preset", "epochs", "remedy"),
     [
         (None, 1, "--epochs 1000 (2,000 steps) or --preset short"),
-        ("short", 499, "--epochs 1000 (2,000 steps) or a smaller --batch-size"),
-        (None, 500, None),
+        ("short", 249, "--epochs 1000 (2,000 steps) or a smaller --batch-size"),
+        (None, 250, None),
     ],
 )
 def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, preset, epochs, remedy):

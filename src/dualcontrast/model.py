@@ -190,7 +190,7 @@ class Model:
         self.suit(source.image_shape)
         self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision, self.devices, self.nodes)
-        if self.precision == "bf16-mixed" and lacks_bf16(fabric.device):
+        if self.precision == "bf16-mixed" and lacks_bf16(fabric.device) and ranks.first():
             logger.warning(
                 "bf16-mixed: this CPU has no instructions for bf16, so a step takes many times as long; "
                 "train in 32-true (leave --precision out)"

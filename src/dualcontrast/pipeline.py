@@ -30,9 +30,9 @@ from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
 
 logger = logging.getLogger(__name__)
 
-# Whole trainings take thousands: 3,525 for `default` on MNIST. On 15 rendered objects 885 were too few, and
-# 1,770 were not.
-FEW_STEPS, ENOUGH_STEPS = 1_000, 2_000
+# Whole trainings take thousands: 3,525 for `default` on MNIST. The demos, with settings for few images, take less
+# than one thousand.
+FEW_STEPS, ENOUGH_STEPS = 500, 2_000
 
 
 @dataclass(frozen=True)

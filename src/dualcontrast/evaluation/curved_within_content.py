@@ -11,6 +11,7 @@ import numpy as np
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import LabelTable
 from dualcontrast.evaluation.regression import kernel_predict, r_squared
+from dualcontrast.evaluation.within_content import first_discrete
 from dualcontrast.random_streams import numpy_stream
 
 MOST_FITTED = 1_000
@@ -37,23 +38,20 @@ def curved_within_content(
         `identities`, how many have at least ten training and ten held-out images; those are scored. Empty
         where there are no such identities or factors.
     """
-    content = next((factor for factor in labels.of_role("content") if not factor.is_continuous), None)
+    # In the order of the ids, so that nothing depends on the order of a file.
+    labels = labels.select(np.sort(labels.ids))
+    content = first_discrete(labels, "content")
     measured = [factor for factor in labels.of_role("transformation") if factor.is_continuous]
     if content is None or not measured:
         return []
     rng = numpy_stream(seed, "curved within content")
-    # In the order of the ids, so that nothing depends on the order of a file.
-    labels = labels.select(np.sort(labels.ids))
-    kinds = next(factor.values for factor in labels.of_role("content") if factor.name == content.name)
-    truth = np.stack(
-        [factor.values for factor in labels.of_role("transformation") if factor.is_continuous], axis=1
-    )
+    truth = np.stack([factor.values for factor in measured], axis=1)
     known = codes.select(labels.ids)
     of_part = [np.isin(labels.ids, ids) for ids in (train_ids, test_ids)]
     scores = []
-    values, counts = np.unique(kinds, return_counts=True)
+    values, counts = np.unique(content.values, return_counts=True)
     for value in values[counts >= 2 * FEWEST]:
-        train, test = (np.flatnonzero(part & (kinds == value)) for part in of_part)
+        train, test = (np.flatnonzero(part & (content.values == value)) for part in of_part)
         if min(len(train), len(test)) >= FEWEST:
             train = np.sort(rng.permutation(train)[:MOST_FITTED])
             both = (known.content, known.transformation)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dualcontrast.codes import Codes
-from dualcontrast.data.labels import Factor, LabelTable
+from dualcontrast.data.labels import Factor, LabelTable, Role
 from dualcontrast.evaluation.clustering import matched_accuracy
 from dualcontrast.evaluation.d_score import score_factor
 from dualcontrast.evaluation.mixture import partition
@@ -42,7 +42,7 @@ def within_content(
         `states`, `train_images`, `test_images`, `reason`), the means of the five measures over the
         identities that could be scored, and `reason`, why there are none.
     """
-    content, transformation = _discrete(labels, "content"), _discrete(labels, "transformation")
+    content, transformation = first_discrete(labels, "content"), first_discrete(labels, "transformation")
     found: dict[str, Any] = {
         "content": content and content.name,
         "transformation": transformation and transformation.name,
@@ -107,7 +107,8 @@ def _clusters(codes: Codes, train_ids: np.ndarray, test_ids: np.ndarray, count: 
     return found[np.searchsorted(ids, test_ids)]
 
 
-def _discrete(labels: LabelTable, role: Any) -> Factor | None:
+def first_discrete(labels: LabelTable, role: Role) -> Factor | None:
+    """Return the first discrete factor of a role; None where there is none."""
     return next((factor for factor in labels.of_role(role) if not factor.is_continuous), None)
 
 
