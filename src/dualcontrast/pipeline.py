@@ -30,8 +30,8 @@ from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
 
 logger = logging.getLogger(__name__)
 
-# Whole trainings take thousands: 3,525 for `default` on MNIST. The demos, with settings for few images, take less
-# than one thousand.
+# Whole trainings take thousands: 3,525 for `default` on MNIST. The demos, with settings for few images, take
+# less than one thousand.
 FEW_STEPS, ENOUGH_STEPS = 500, 2_000
 
 
