@@ -1,11 +1,12 @@
-"""A training that is over before it has begun says so."""
+"""Trainings of few images: as many epochs as the preset asks steps for, or a word that they are too few."""
 
 import logging
 
 import numpy as np
 import pytest
 
-from dualcontrast import pipeline
+from dualcontrast import Model, pipeline
+from dualcontrast.errors import RunError
 from toy_images import bars
 
 
@@ -35,3 +36,46 @@ def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, preset, epochs
         assert "steps of training" not in caplog.text
     else:
         assert f"only {2 * epochs} steps" in caplog.text and remedy in caplog.text
+
+
+def trained_for(path, changes):
+    np.save(path / "bars.npy", bars(100, (16, 16))[0])
+    changes = {"batch_size": 40, "content_dim": 3, "width": 1} | changes
+    return pipeline.train(
+        path / "bars.npy", path / "run", changes=changes, evaluate=False, progress=False, device="cpu"
+    )
+
+
+# 80 training images in batches of 40 are 2 steps an epoch: 7 steps are 4 epochs.
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({"epochs": 1, "least_steps": 7}, 4),
+        ({"epochs": 5, "least_steps": 7}, 5),
+        ({"epochs": 1}, 1),
+    ],
+)
+def test_a_recipe_may_ask_for_steps(tmp_path, changes, epochs):
+    run = trained_for(tmp_path, changes)
+    recipe = run.config["recipe"]
+    assert (recipe["epochs"], recipe["least_steps"]) == (epochs, 0)
+    assert int(run.metrics[-1]["step"]) == 2 * epochs
+
+
+def test_resumed_with_the_epochs_that_the_steps_made(tmp_path):
+    run = trained_for(tmp_path, {"epochs": 1, "least_steps": 7})
+    again = pipeline.train(
+        tmp_path / "bars.npy", run.path, changes={"epochs": 4}, resume=True, evaluate=False, progress=False
+    )
+    assert again.config == run.config
+    with pytest.raises(RunError, match="other settings than epochs"):
+        pipeline.train(tmp_path / "bars.npy", run.path, changes={"epochs": 5}, resume=True, progress=False)
+
+
+def test_steps_are_asked_for_anew_of_other_images():
+    images = bars(160, (16, 16))[0]
+    model = Model(
+        epochs=1, least_steps=7, batch_size=40, content_dim=3, width=1, progress=False, device="cpu"
+    )
+    assert model.fit(images[:80]).recipe.epochs == 4
+    assert model.fit(images).recipe.epochs == 2

@@ -127,21 +127,25 @@ class Model:
         self.preparation: Preparation | None = None
         self.history: list[dict[str, Any]] = []
 
-    def suit(self, image_shape: tuple[int, ...]) -> None:
-        """Take the preset for volumes where the images are volumes and no preset was named.
+    def suit(self, image_shape: tuple[int, ...], count: int) -> None:
+        """Take the preset for volumes where no preset was named, and the epochs that so many images need.
 
         Parameters
         ----------
         image_shape : tuple of int
             `(C, H, W)` or `(C, D, H, W)`.
+        count : int
+            Images to train on.
         """
         if self._preset_is_open and len(image_shape) == 4 and VOLUME_PRESET in self.method_class.presets:
             self._take_preset(VOLUME_PRESET)
         self._preset_is_open = False
+        self.recipe = self._recipe_for_any.for_images(count)
 
     def _take_preset(self, name: str) -> None:
         chosen = apply_changes(self.method_class, self.method_class.presets[name], self._changes)
-        self.preset, self.config, self.recipe = name, chosen.config, chosen.recipe
+        self.preset, self.config = name, chosen.config
+        self.recipe = self._recipe_for_any = chosen.recipe
 
     def fit(
         self,
@@ -187,7 +191,8 @@ class Model:
         from dualcontrast.training.launch import make_fabric
 
         source = as_source(images)
-        self.suit(source.image_shape)
+        rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
+        self.suit(source.image_shape, len(rows))
         self.preparation = preparation or self.choose_preparation(source)
         fabric = make_fabric(self.device, self.precision, self.devices, self.nodes)
         if self.precision == "bf16-mixed" and lacks_bf16(fabric.device) and ranks.first():
@@ -196,7 +201,6 @@ class Model:
                 "train in 32-true (leave --precision out)"
             )
         self.network = self.untrained_network(self.preparation)
-        rows = np.arange(len(source)) if ids is None else np.flatnonzero(np.isin(source.ids, ids))
         self.history = []
         with (
             needing_memory(*step_memory(self.recipe.batch_size, source.image_shape, fabric.device)),
@@ -467,7 +471,7 @@ class Model:
             progress=progress,
         )
         model.config = settings.from_plain(model.method_class.Config, description["settings"])
-        model.recipe = settings.from_plain(Recipe, description["recipe"])
+        model.recipe = model._recipe_for_any = settings.from_plain(Recipe, description["recipe"])
         return model
 
     @classmethod
@@ -530,6 +534,8 @@ class DualContrast(Model):
 def apply_changes(method: type[Method], preset: Preset, changes: dict[str, Any]) -> Preset:
     """Give each change to the part that has a setting of its name: the method or the recipe.
 
+    Epochs that are given are kept, however few steps they are.
+
     Raises
     ------
     SettingError
@@ -539,6 +545,8 @@ def apply_changes(method: type[Method], preset: Preset, changes: dict[str, Any])
     roots = {name.split(".")[0] for name in of_method}
     recipe_changes = {name: value for name, value in changes.items() if name in of_recipe}
     method_changes = {name: value for name, value in changes.items() if name not in of_recipe}
+    if "epochs" in changes:
+        recipe_changes = {"least_steps": 0} | recipe_changes
     for name in method_changes:
         if name.split(".")[0] not in roots:
             raise settings.unknown_name(name, of_recipe + of_method)

@@ -392,10 +392,10 @@ def limit_split(split: Split, limit: int, seed: int) -> Split:
 
 def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, overwrite: bool) -> None:
     """Look at the images once, decide what a resumed run must not decide again, and write it down."""
-    model.suit(source.image_shape)
     split = make_split(source, options.test_fraction, model.seed)
     if options.limit is not None:
         split = limit_split(split, options.limit, model.seed)
+    model.suit(source.image_shape, len(split.train))
     check_enough(source, len(split.train), model.recipe.batch_size)
     used = SubsetSource(source, np.concatenate((split.train, split.test)))
     preparation = model.choose_preparation(used)

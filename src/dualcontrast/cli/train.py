@@ -80,11 +80,12 @@ def train(
         Method to train: dualcontrast unless given; or harmony, simclr, simclr_generative, spatial_vae,
         two_latent_vae, vitae.
     preset
-        Named settings of the method. dualcontrast has default, subtomogram, paper, reference, and the
-        ablations without_con_c and without_con_z; the others have default, and short for trainings of few
-        epochs. Unless given, subtomogram for volumes where there is one, and default for all else.
+        Named settings of the method. All have default, and short for trainings of few epochs; dualcontrast
+        has subtomogram, paper, reference, and the ablations without_con_c and without_con_z too. Unless
+        given, subtomogram for volumes where there is one, and default for all else.
     epochs
-        Passes over the training images.
+        Passes over the training images. Unless given, those of the preset; default of dualcontrast takes more
+        than its 30 where images are so few that 30 would be fewer than 2,000 steps.
     batch_size
         Images a step.
     learning_rate

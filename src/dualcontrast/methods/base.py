@@ -1,8 +1,9 @@
 """The contract that every method keeps, so that one loop trains and one evaluation judges them all."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -82,6 +83,8 @@ class Recipe:
     ----------
     epochs : int
         Passes over the training images.
+    least_steps : int
+        As many epochs more as this many steps take; see `for_images`.
     batch_size : int
         Images a step.
     learning_rate : float
@@ -96,12 +99,21 @@ class Recipe:
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
+    least_steps: Annotated[int, Field(ge=0)] = 0
     # A loss over pairs needs two images.
     batch_size: Annotated[int, Field(ge=2)] = 100
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     schedule: Literal["constant", "step", "one_cycle"] = "constant"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
     decay_epochs: Annotated[int, Field(ge=1)] = 50
+
+    def for_images(self, count: int) -> "Recipe":
+        """Return the recipe for so many training images: `epochs` raised to `least_steps`, which are then 0.
+
+        An epoch of few images is few steps, and a network learns by steps.
+        """
+        needed = math.ceil(self.least_steps / max(1, math.ceil(count / self.batch_size)))
+        return replace(self, epochs=max(self.epochs, needed), least_steps=0)
 
 
 class Phase(NamedTuple):

@@ -212,11 +212,11 @@ DEFAULT = Preset(
         positive_z_trains="encoder",
         positive_z_share=0.5,
     ),
-    Recipe(epochs=15, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
+    Recipe(epochs=30, least_steps=2_000, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
 )
 
 # Few images, or few epochs: the steps that a training needs have to come from smaller batches.
-SHORT = Preset(DEFAULT.config, replace(DEFAULT.recipe, batch_size=64, learning_rate=1e-3))
+SHORT = Preset(DEFAULT.config, replace(DEFAULT.recipe, epochs=15, batch_size=64, learning_rate=1e-3))
 
 SUBTOMOGRAM = Preset(
     DualContrastConfig(
