@@ -62,6 +62,14 @@ def test_a_recipe_may_ask_for_steps(tmp_path, changes, epochs):
     assert int(run.metrics[-1]["step"]) == 2 * epochs
 
 
+# What docs/results.md says of few images: 2,000 steps of 256, and 30 epochs where those are more.
+@pytest.mark.parametrize(("images", "epochs"), [(1_000, 500), (5_000, 100), (15_000, 34), (20_000, 30)])
+def test_default_asks_for_steps(images, epochs):
+    model = Model(progress=False)
+    model.suit((1, 28, 28), images)
+    assert model.recipe.epochs == epochs
+
+
 def test_resumed_with_the_epochs_that_the_steps_made(tmp_path):
     run = trained_for(tmp_path, {"epochs": 1, "least_steps": 7})
     again = pipeline.train(

@@ -1,9 +1,8 @@
 """Whole jobs, as the command line runs them: train, encode, and everything that follows."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from dualcontrast.data.subset import SubsetSource
 from dualcontrast.encoding import clear_leftovers_of, encode_to, pieces_beside
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
-from dualcontrast.methods.base import Preset
+from dualcontrast.methods.base import ENOUGH_STEPS, Preset
 from dualcontrast.model import Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, WEIGHTS_SUM, RunFolder
@@ -30,9 +29,8 @@ from dualcontrast.training.loop import Checkpointing, NotFiniteError, Stopped
 
 logger = logging.getLogger(__name__)
 
-# Whole trainings take thousands: 3,525 for `default` on MNIST. The demos, with settings for few images, take
-# less than one thousand.
-FEW_STEPS, ENOUGH_STEPS = 500, 2_000
+# The demos, with settings for few images, take less than one thousand.
+FEW_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -421,14 +419,14 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
 def _warn_of_few_steps(model: Model, images: int) -> None:
     """Say so where a training is over before it has begun: with few images in large batches."""
     recipe = model.recipe
-    per_epoch = math.ceil(images / recipe.batch_size)
-    steps = recipe.epochs * per_epoch
+    steps = recipe.epochs * recipe.steps_per_epoch(images)
     if steps < FEW_STEPS:
         has_shorter = "short" in model.method_class.presets and model.preset != "short"
         smaller = "--preset short" if has_shorter else "a smaller --batch-size"
+        enough = replace(recipe, least_steps=ENOUGH_STEPS).for_images(images)
         logger.info(
             f"{recipe.epochs} epochs of {images:,} images in batches of {recipe.batch_size} are only {steps} "
-            f"steps of training; --epochs {math.ceil(ENOUGH_STEPS / per_epoch)} ({ENOUGH_STEPS:,} steps) or "
+            f"steps of training; --epochs {enough.epochs} ({ENOUGH_STEPS:,} steps) or "
             f"{smaller} will most likely do better"
         )
 

@@ -11,6 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+# Whole trainings take thousands; of fewer images `default` has as many, by more epochs.
+ENOUGH_STEPS = 2_000
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CodeSize = Annotated[int, Field(ge=1, le=4096)]
 
@@ -112,8 +115,12 @@ class Recipe:
 
         An epoch of few images is few steps, and a network learns by steps.
         """
-        needed = math.ceil(self.least_steps / max(1, math.ceil(count / self.batch_size)))
+        needed = math.ceil(self.least_steps / max(1, self.steps_per_epoch(count)))
         return replace(self, epochs=max(self.epochs, needed), least_steps=0)
+
+    def steps_per_epoch(self, count: int) -> int:
+        """Return how many steps an epoch of so many images has; the last batches may be smaller."""
+        return math.ceil(count / self.batch_size)
 
 
 class Phase(NamedTuple):

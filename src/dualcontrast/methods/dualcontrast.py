@@ -15,6 +15,7 @@ from dualcontrast.ball_harmonics import BallHarmonics
 from dualcontrast.errors import SettingError
 from dualcontrast.harmonic_networks import HarmonicDecoder, HarmonicEncoder
 from dualcontrast.methods.base import (
+    ENOUGH_STEPS,
     Batch,
     CodeSize,
     Encoding,
@@ -212,10 +213,10 @@ DEFAULT = Preset(
         positive_z_trains="encoder",
         positive_z_share=0.5,
     ),
-    Recipe(epochs=30, least_steps=2_000, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
+    Recipe(epochs=30, least_steps=ENOUGH_STEPS, batch_size=256, learning_rate=2e-3, schedule="one_cycle"),
 )
 
-# Few images, or few epochs: the steps that a training needs have to come from smaller batches.
+# For trainings of few epochs: steps of fewer images are cheaper, if not as good as more epochs.
 SHORT = Preset(DEFAULT.config, replace(DEFAULT.recipe, epochs=15, batch_size=64, learning_rate=1e-3))
 
 SUBTOMOGRAM = Preset(
