@@ -192,7 +192,10 @@ def train(
 
     model, source = _prepared_by_first(prepare, run, data, where)
     if not (run.path / WEIGHTS).exists():
-        identity = {**model.describe(), "image_shape": list(run.preparation.image_shape)}
+        # As recorded when the run began: a later version of the package may know of more settings.
+        recorded = run.config
+        identity = {name: recorded[name] for name in model.describe()}
+        identity["image_shape"] = list(run.preparation.image_shape)
         checkpointing = Checkpointing(
             run.checkpoint, identity, resume, checkpoint_seconds, run.forget_metrics_after
         )

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from safetensors.numpy import load_file
 
+from dualcontrast import RunFolder
 from dualcontrast.cli import main
 from toy_images import bars
 
@@ -107,3 +110,20 @@ def test_killed_before_the_first_checkpoint(images, uninterrupted, tmp_path):
     assert not list((run / "checkpoints").glob("*")) if (run / "checkpoints").exists() else True
     train(str(images), "--output", str(run), "--resume")
     assert_same(run, uninterrupted)
+
+
+def test_resumed_from_a_version_that_knew_fewer_settings(images, tmp_path):
+    """Such a run has recorded them nowhere, neither in its settings nor in its checkpoint."""
+    run = RunFolder(tmp_path / "run")
+    train(str(images), "--output", str(run.path))
+    config = run.config
+    del config["recipe"]["least_steps"], config["settings"]["near_views_count"]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    for section, name in (("recipe", "least_steps"), ("settings", "near_views_count")):
+        del checkpoint["identity"][section][name]
+    torch.save(checkpoint, run.checkpoint)
+    expected = (run.path / "weights.safetensors").read_bytes()
+    (run.path / "weights.safetensors").unlink()
+    train(str(images), "--output", str(run.path), "--resume")
+    assert (run.path / "weights.safetensors").read_bytes() == expected
