@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from dualcontrast.averaging.first_mean import BEGINNINGS, GRID, first_mean, soft_sums
-from dualcontrast.averaging.search import AT_ONCE, Search
+from dualcontrast.averaging.search import AT_ONCE, Search, scores
 from dualcontrast.averaging.states import distances
 from dualcontrast.averaging.turns import Turns, grid
 from dualcontrast.averaging.waves import Waves
@@ -39,6 +39,8 @@ NEW = 0.5
 LAST_DEGREE = 8
 # Between neighbouring shifts along an axis, as a share of the box.
 SPACING = 1.5 / 32
+# Orientations of each class in which particles that are not sure of theirs are looked at more closely.
+PROBABLE = 100
 # Rounds end where particles are this sure of their class, but not before the averages had time to change.
 SURE, LEAST_ROUNDS = 0.995, 12
 READ_AT_ONCE = 1024
@@ -170,20 +172,65 @@ def compare(search: Search, means: Tensor, noise: float) -> Tensor:
     Tensor, shape (N, K)
         Log-likelihood of each average, summed over poses; but for a constant of each particle.
     """
-    degree = min(LAST_DEGREE, search.highest)
-    parts = _poses(search, means, shift_lattice(search.waves.box), search.grid, degree, 1 / noise)
-    return torch.cat([logs.logsumexp(dim=3).logsumexp(dim=1) for _, logs in parts])
+    compared = _Compared(
+        means,
+        search.energy_seen(means, search.grid),
+        search.grid,
+        min(LAST_DEGREE, search.highest),
+        1 / noise,
+    )
+    parts: list[Tensor] = []
+    for _, logs in _poses(search, compared, shift_lattice(search.waves.box)):
+        found = logs.logsumexp(dim=3).logsumexp(dim=1)
+        unsure = found.softmax(dim=1).max(dim=1).values < SURE
+        for place in torch.nonzero(unsure)[:, 0].tolist():
+            spectrum = search.spectra[sum(map(len, parts)) + place]
+            found[place] += _by_finer_shifts(search, compared, spectrum, logs[place])
+        parts.append(found)
+    return torch.cat(parts)
 
 
-def shift_lattice(box: int) -> Tensor:
-    """Shifts that are tried, in voxels, shape (35, 3): a body-centred lattice.
+def _by_finer_shifts(search: Search, compared: "_Compared", spectrum: Tensor, logs: Tensor) -> Tensor:
+    """What half the distance between shifts adds to the log-likelihoods of a particle, shape (K,).
 
-    Of as many points, it leaves the least distance to the nearest.
+    In the most probable orientations of each class, and taken to be as much in all others.
     """
-    step = SPACING * box
-    corners = torch.tensor([-step, 0.0, step])
-    middles = torch.tensor([-step / 2, step / 2])
+    means, seen = compared.means, compared.seen
+    shifts = shift_lattice(search.waves.box, finer=True)
+    moved = search.waves.coefficients(spectrum.expand(len(shifts), -1), shifts)
+    products = search.waves.products(moved, means, compared.degree)
+    before, places = logs.logsumexp(dim=0).topk(PROBABLE, dim=1)
+    after = []
+    for number, there in enumerate(places):
+        energy = seen[number] if seen.shape[1] == 1 else seen[number, there]
+        score = scores(products[:, number : number + 1], compared.turns[there])[:, 0] - 0.5 * energy
+        after.append(score.mul_(compared.scale).flatten().logsumexp(dim=0))
+    return torch.stack(after) - before.logsumexp(dim=1)
+
+
+def shift_lattice(box: int, *, finer: bool = False) -> Tensor:
+    """Shifts that are tried, in voxels, shape (35, 3) or, half as far apart, (189, 3).
+
+    A body-centred lattice: of as many points, it leaves the least distance to the nearest.
+    """
+    reach, points = SPACING * box, 5 if finer else 3
+    corners = torch.linspace(-reach, reach, points)
+    middles = (corners[1:] + corners[:-1]) / 2
     return torch.cat((torch.cartesian_prod(*[corners] * 3), torch.cartesian_prod(*[middles] * 3)))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What particles are compared with: means (K, Q), and their energies as far as they are seen, in `turns`.
+
+    Up to a degree, log-likelihoods being scores times `scale`, one over the variance of the noise.
+    """
+
+    means: Tensor
+    seen: Tensor
+    turns: Turns
+    degree: int
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -200,7 +247,8 @@ def _expect(search: Search, means: Tensor, shifts: Tensor, turns: Turns, scale: 
     waves, classes = search.waves, len(means)
     sums = torch.zeros(classes, len(turns), means.shape[1])
     weights, likelihoods = torch.zeros(classes), []
-    for coefficients, logs in _poses(search, means, shifts, turns, search.degree, scale):
+    compared = _Compared(means, search.energy_seen(means, turns), turns, search.degree, scale)
+    for coefficients, logs in _poses(search, compared, shifts):
         of_classes = logs.logsumexp(dim=3).logsumexp(dim=1)
         likelihoods.append(of_classes)
         probable = logs.sub_(of_classes.logsumexp(dim=1)[:, None, None, None]).exp_()
@@ -210,18 +258,17 @@ def _expect(search: Search, means: Tensor, shifts: Tensor, turns: Turns, scale: 
     return _Expected(torch.stack([soft_sums(waves, s, turns) for s in sums]), weights, torch.cat(likelihoods))
 
 
-def _poses(
-    search: Search, means: Tensor, shifts: Tensor, turns: Turns, degree: int, scale: float
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _poses(search: Search, compared: _Compared, shifts: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Go through the particles: coefficients (n T, Q), and log-likelihoods (n, T, K, G) of all poses."""
-    seen = search.energy_seen(means, turns)
-    size = max(1, AT_ONCE // 4 // (len(means) * len(shifts) * len(turns)))
+    size = max(1, AT_ONCE // 4 // (len(compared.means) * len(shifts) * len(compared.turns)))
     for spectra in search.spectra.split(size):
         count = len(spectra)
         moved = [search.waves.coefficients(spectra, shift.expand(count, 3)) for shift in shifts]
         coefficients = torch.stack(moved, dim=1).flatten(0, 1)
-        found = search.likelihoods(coefficients, means, seen, turns, degree)
-        yield coefficients, found.mul_(scale).unflatten(0, (count, len(shifts)))
+        found = search.likelihoods(
+            coefficients, compared.means, compared.seen, compared.turns, compared.degree
+        )
+        yield coefficients, found.mul_(compared.scale).unflatten(0, (count, len(shifts)))
 
 
 def _separation(search: Search, means: Tensor, members: Tensor, noise: float) -> float | None:
