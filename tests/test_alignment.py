@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.averaging.alignment import align
+from dualcontrast.averaging.alignment import align, align_further
 from dualcontrast.errors import DataError
 from dualcontrast.fourier import fourier_pad
 from dualcontrast.wedge import apply_wedge, tilt_wedge
@@ -57,6 +57,33 @@ def test_two_states_are_told_apart() -> None:
     truth = np.repeat([0, 1], 40)
     agreement = (found == truth).mean()
     assert max(agreement, 1 - agreement) > 0.9
+
+
+def test_further_volumes_are_laid_on_the_means_of_others() -> None:
+    """In the frame of these, and each on the mean of its own state."""
+    other = BLOBS.copy()
+    other[1] = [2.0, 4.0, 0.0]
+    rotations, shifts = drawn(160, 2)
+    truth = np.arange(160) % 2
+    volumes = torch.empty(160, 1, BOX, BOX, BOX)
+    for state, places in enumerate((BLOBS, other)):
+        rows = truth == state
+        volumes[torch.from_numpy(rows)] = posed_blobs(rotations[rows], shifts[rows], places, 0.5, 3 + state)
+    found = align(volumes[:80], 2, seed=0)
+    further = align_further(volumes[80:], found, seed=0)
+    states = torch.cat((found.references, further.references)).numpy()
+    agreement = (states == truth).reshape(2, 80).mean(axis=1)
+    assert (np.maximum(agreement, 1 - agreement) > 0.9).all()
+    # The same number is the same state.
+    assert (agreement > 0.5).all() or (agreement < 0.5).all()
+    together = torch.cat((found.rotations, further.rotations))
+    for state in (0, 1):
+        rows = states == state
+        angles = errors(together[torch.from_numpy(rows)], rotations[rows])
+        first = int(rows[:80].sum())
+        assert np.median(angles[first:]) < 1.5 * np.median(angles[:first])
+        assert np.median(angles[first:]) < 8
+    assert further.separation == found.separation
 
 
 # A half turn about z lays the first four on each other, and the fifth on none.

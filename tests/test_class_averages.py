@@ -90,7 +90,7 @@ def test_codes_of_particles_laid_alike(run):
 
 def test_states_and_most(run, tmp_path, caplog):
     """Two states of each class, from its nearest members only; that they hardly differ is said."""
-    maps = average_classes(run, states=2, most=20, output=tmp_path / "states", progress=False)
+    maps = average_classes(run, states=2, most=20, others=False, output=tmp_path / "states", progress=False)
     assert sorted(maps.files) == [f"class-{c}_state-{s}" for c in (1, 2) for s in (1, 2)]
     table = particles(tmp_path / "states" / "class-1.star")
     assert len(table) == 20
@@ -99,6 +99,32 @@ def test_states_and_most(run, tmp_path, caplog):
     record = json.loads((tmp_path / "states" / "averages.json").read_text())
     alike = [name for name, apart in record["separation"].items() if apart < class_averages.HARDLY_APART]
     assert alike and caplog.text.count("ask for fewer") == len(alike)
+
+
+def test_particles_beyond_most_are_laid_on_the_averages(run, tmp_path, monkeypatch):
+    """In parts, each as near to how it lies as those that the averages were found from; the map holds all."""
+    monkeypatch.setattr(class_averages, "READ_AT_ONCE", 7)
+    average_classes(run, most=18, output=tmp_path, progress=False)
+    record = json.loads((tmp_path / "averages.json").read_text())
+    assert record["particles"] == {"1": [EACH], "2": [EACH]}
+    assert len(Codes.load(tmp_path / CODES).ids) == 2 * EACH
+    for name in ("1", "2"):
+        table = particles(tmp_path / f"class-{name}.star")
+        rows = np.array([int(image[:3]) for image in table["rlnImageName"]])
+        assert len(set(rows)) == EACH
+        angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
+        back = Rotation.from_euler("ZYZ", angles, degrees=True)
+        frames = back * Rotation.from_matrix(ROTATIONS[rows])
+        frame = frames[int(np.argmin([np.median((f.inv() * frames).magnitude()) for f in frames]))]
+        errors = np.degrees((frame.inv() * frames).magnitude())
+        assert np.median(errors[18:]) < 6
+        # The formula's volume, as the poses say that the map lies.
+        origins = table[["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]].to_numpy() / VOXEL
+        off = np.median(back.apply(-origins - SHIFTS[rows]), axis=0)
+        places = (BLOBS, OTHER)[IDENTITY[rows[0]]]
+        expected = posed_blobs(frame.as_matrix()[None], -off[None], places, 0.0, 0)[0, 0].numpy()
+        with mrcfile.open(tmp_path / f"class-{name}.mrc") as file:
+            assert np.corrcoef(np.asarray(file.data).ravel(), expected.ravel())[0, 1] > 0.9
 
 
 def test_numbers_that_cannot_be(run):
@@ -110,9 +136,9 @@ def test_numbers_that_cannot_be(run):
 def test_fewer_states_leave_no_former_ones(run, tmp_path):
     """And nothing else is deleted."""
     folder = tmp_path / "again"
-    average_classes(run, states=2, most=8, output=folder, progress=False)
+    average_classes(run, states=2, most=8, others=False, output=folder, progress=False)
     (folder / "class-1_notes.txt").write_text("mine")
-    average_classes(run, most=8, output=folder, overwrite=True, progress=False)
+    average_classes(run, most=8, others=False, output=folder, overwrite=True, progress=False)
     assert sorted(path.name for path in folder.glob("class-*")) == [
         "class-1.mrc",
         "class-1.star",
@@ -125,7 +151,7 @@ def test_fewer_states_leave_no_former_ones(run, tmp_path):
 def test_a_damaged_record_is_replaced(run, tmp_path):
     """Instead of failing once everything is aligned."""
     (tmp_path / "averages.json").write_text("{")
-    average_classes(run, most=8, output=tmp_path, overwrite=True, progress=False)
+    average_classes(run, most=8, others=False, output=tmp_path, overwrite=True, progress=False)
     assert json.loads((tmp_path / "averages.json").read_text())["particles"] == {"1": [8], "2": [8]}
 
 

@@ -13,15 +13,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dualcontrast.averaging.expectation import Means, lay_on, means_of
 from dualcontrast.averaging.first_mean import BEGINNINGS, Beginning, first_mean
 from dualcontrast.averaging.particles import mean_seen, spectra_of, waves_for
 from dualcontrast.averaging.search import GRID, Poses, Search
 from dualcontrast.averaging.states import sort_into_states
+from dualcontrast.averaging.waves import Waves
 from dualcontrast.errors import DataError
 
 REFINEMENTS = 8
 # Widths, in degrees, of the rotations tried around the best so far.
 FIRST_WIDTH, LAST_WIDTH = 8.0, 2.0
+# Widths of those tried for volumes that are laid on means which are there.
+FURTHER_WIDTHS = (6.0, 4.0, 3.0, 2.0)
 # By how much volumes have to agree more on the mean of another beginning.
 CLEARLY_MORE = 1.05
 
@@ -44,6 +48,8 @@ class Alignment:
     separation : float or None
         By how much the two means that are most alike differ, in units of what two halves of the volumes of
         one mean differ by noise; near 1, they are one and the same. None for one mean.
+    means, waves, seen : Means, Waves, Tensor
+        What further volumes are laid on, see `align_further`.
     """
 
     rotations: Tensor
@@ -51,6 +57,9 @@ class Alignment:
     references: Tensor
     coefficients: Tensor
     separation: float | None
+    means: Means
+    waves: Waves
+    seen: Tensor | None
 
 
 def align(
@@ -91,8 +100,7 @@ def align(
     full, box = volumes.shape[-1], waves.box
     seen = None if wedges is None else mean_seen(waves, wedges, full)
     search = Search(waves, spectra_of(waves, volumes), seen, max_shift=box / 10, seed=seed)
-    axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
-    shifts = torch.cartesian_prod(axis, axis, axis)
+    shifts = _coarse_shifts(search)
     first, second = (
         _on_one_mean(search, beginning, shifts, _numbered(report, number))
         for number, beginning in enumerate(BEGINNINGS, 1)
@@ -101,8 +109,60 @@ def align(
     better = _agreement(search, second) > CLEARLY_MORE * _agreement(search, first)
     poses = second if better else first
     separation = sort_into_states(search, poses, references, report) if references > 1 else None
-    turns, moved = poses.turns.rotations, poses.shifts * (full / box)
-    return Alignment(turns, moved, poses.references, search.laid(poses), separation)
+    return _alignment(search, poses, separation, means_of(search, poses), full / box)
+
+
+def align_further(
+    volumes: Tensor,
+    found: Alignment,
+    *,
+    seed: int = 0,
+    report: Callable[[str, float], None] = lambda stage, share: None,
+) -> Alignment:
+    """Lay more volumes on the means that others were aligned to, which stay as they are.
+
+    Parameters
+    ----------
+    volumes : Tensor, shape (N, 1, L, L, L)
+        Prepared as those of the alignment.
+    found : Alignment
+        What `align` returned for these.
+    seed : int
+        Of the rotations that are tried.
+    report : callable
+        Told the stage and the share of it that is done.
+    """
+    waves, means = found.waves, found.means
+    full = volumes.shape[-1]
+    search = Search(waves, spectra_of(waves, volumes), found.seen, max_shift=waves.box / 10, seed=seed)
+    poses = _coarse(search, means.overall, _coarse_shifts(search), report)
+    search.centre(poses, means.overall[None])
+    for step, width in enumerate(FURTHER_WIDTHS):
+        # Where a particle lies on the mean of all need not be where it lies on its own.
+        lay_on(search, poses, means, width, 3 * step, everywhere=step % 2 == 0, further=True)
+        search.centre(poses, means.shrunk)
+        report("refining", (step + 1) / len(FURTHER_WIDTHS))
+    return _alignment(search, poses, found.separation, means, full / waves.box)
+
+
+def _alignment(
+    search: Search, poses: Poses, separation: float | None, means: Means, finer: float
+) -> Alignment:
+    return Alignment(
+        poses.turns.rotations,
+        poses.shifts * finer,
+        poses.references,
+        search.laid(poses),
+        separation,
+        means,
+        search.waves,
+        search.seen,
+    )
+
+
+def _coarse_shifts(search: Search) -> Tensor:
+    axis = torch.tensor([-1.0, 0.0, 1.0]) * search.max_shift * 2 / 3
+    return torch.cartesian_prod(axis, axis, axis)
 
 
 def _numbered(report: Callable[[str, float], None], number: int) -> Callable[[str, float], None]:

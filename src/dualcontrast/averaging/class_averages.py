@@ -12,8 +12,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.averaging.alignment import Alignment, align
-from dualcontrast.averaging.coordinates import conformation_coordinates
+from dualcontrast.averaging.alignment import Alignment, align, align_further
+from dualcontrast.averaging.coordinates import conformation_axes
+from dualcontrast.averaging.map_sum import MapSum
 from dualcontrast.averaging.particles import check_cubes, read_particles
 from dualcontrast.averaging.states import HARDLY_APART
 from dualcontrast.class_maps import Maps, check_free
@@ -26,14 +27,12 @@ from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
 from dualcontrast.run_folder import CLUSTERS, CODES, RunFolder
 from dualcontrast.training.progress import stages
-from dualcontrast.views import sample
-from dualcontrast.wedge import move_wedges
 
 AVERAGES_RECORD, POSES = "averages.json", "poses.csv"
 HEADER = ("id", "class", "state", "rot_deg", "tilt_deg", "psi_deg", "x", "y", "z")
 logger = logging.getLogger(__name__)
-# Components that hardly any particle measured are noise; they are not blown up.
-LEAST_COVERAGE = 0.1
+# Particles that are laid on finished averages at a time.
+READ_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def average_classes(
     *,
     states: int = 1,
     most: int = 2000,
+    others: bool = True,
     output: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -85,7 +85,10 @@ def average_classes(
     states : int
         Averages of each class; particles are sorted to the one that they resemble most.
     most : int
-        Particles of each class that are aligned at the most: those nearest the centre of the class.
+        Particles of each class that averages and states are found from at the most: those nearest the centre
+        of the class. The work and the memory that this takes do not grow beyond.
+    others : bool
+        Lay the other particles of the class on these averages, and add them. Without, they have no pose.
     output : str or Path, optional
         Folder to write into; `RUN/clusters/NAME/averages` unless given.
     seed : int
@@ -122,7 +125,8 @@ def average_classes(
     coordinates: dict[str, np.ndarray] = {}
     separations: dict[str, float | None] = {}
     for name in clusters.class_names:
-        ids = clusters.members(name)[:most]
+        members = clusters.members(name)
+        ids, further = members[:most], members[most:] if others else members[:0]
         if len(ids) < 2 * states:
             raise DataError(
                 f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
@@ -131,14 +135,17 @@ def average_classes(
         volumes, wedges = read_particles(source, preparation, ids)
         with stages(f"class {name}", enabled=progress) as report:
             alignment = align(volumes, states, wedges=wedges, seed=seed, report=report)
-        used = np.unique(alignment.references.numpy())
-        for state, reference in enumerate(used, start=1):
-            rows = torch.from_numpy(np.flatnonzero(alignment.references.numpy() == reference))
+            lain = _Lain(alignment, states)
+            lain.take(ids, volumes, wedges, alignment)
+            for start in range(0, len(further), READ_AT_ONCE):
+                some = further[start : start + READ_AT_ONCE]
+                volumes, wedges = read_particles(source, preparation, some)
+                lain.take(some, volumes, wedges, align_further(volumes, alignment, seed=seed))
+                report("other particles", (start + len(some)) / len(further))
+        for state, total in enumerate(lain.sums, start=1):
             title = f"class-{name}" if states == 1 else f"class-{name}_state-{state}"
-            averages[title] = _average(volumes, wedges, alignment, rows).numpy()
-        poses[name] = _pose(ids, np.searchsorted(used, alignment.references.numpy()) + 1, alignment)
-        found = conformation_coordinates(alignment.coefficients, alignment.references, states)
-        coordinates[name] = found.numpy()
+            averages[title] = total.average().numpy()
+        poses[name], coordinates[name] = lain.poses(), np.concatenate(lain.coordinates)
         separations[name] = alignment.separation
         if alignment.separation is not None and alignment.separation < HARDLY_APART:
             logger.warning(
@@ -148,32 +155,36 @@ def average_classes(
     return _write(run, clusters, folder, star, averages, poses, coordinates, separations, states)
 
 
-def _average(volumes: Tensor, wedges: Tensor | None, alignment: Alignment, rows: Tensor) -> Tensor:
-    """Average volumes laid alike, each Fourier component over those that measured it; (1, D, H, W)."""
-    width = volumes.shape[-1]
-    total = torch.zeros(volumes.shape[1:], dtype=torch.float64)
-    coverage = None if wedges is None else torch.zeros(wedges.shape[1:], dtype=torch.float64)
-    # `sample` turns about the middle of the box, alignments about voxel n // 2.
-    middle = torch.full((3, 1), width // 2 - (width - 1) / 2)
-    for part in rows.split(128):
-        back = alignment.rotations[part].mT
-        # p in the volume comes from Aᵀ (p - t).
-        shift = middle - back @ (middle + alignment.shifts[part, :, None])
-        total += sample(volumes[part], torch.cat((back, shift / width), dim=2)).sum(dim=0)
-        if wedges is not None and coverage is not None:
-            own = wedges.expand(len(volumes), *wedges.shape[1:])[part]
-            coverage += move_wedges(own, back, width).sum(dim=0)
-    if coverage is None:
-        return (total / len(rows)).float()
-    axes = (-3, -2, -1)
-    share = (coverage / len(rows)).clamp(min=LEAST_COVERAGE)
-    return torch.fft.irfftn(torch.fft.rfftn(total / len(rows), dim=axes) / share, s=total.shape[1:]).float()
+class _Lain:
+    """What is kept of the particles of one class, which come in parts, as they lie."""
 
+    def __init__(self, first: Alignment, states: int) -> None:
+        self.used = np.unique(first.references.numpy())
+        self.axes = conformation_axes(first.coefficients, first.references, states)
+        self.sums = [MapSum() for _ in self.used]
+        self.parts: list[Pose] = []
+        self.coordinates: list[np.ndarray] = []
 
-def _pose(ids: np.ndarray, states: np.ndarray, alignment: Alignment) -> Pose:
-    # RELION's angles turn a particle back onto the map, by Rz(rot) Ry(tilt) Rz(psi).
-    turns = Rotation.from_matrix(alignment.rotations.double().numpy()).inv()
-    return Pose(ids, states, turns.as_euler("ZYZ", degrees=True), -alignment.shifts.double().numpy())
+    def take(self, ids: np.ndarray, volumes: Tensor, wedges: Tensor | None, alignment: Alignment) -> None:
+        """Add volumes (N, 1, L, L, L) to the maps of their states, and keep their poses."""
+        states = np.searchsorted(self.used, alignment.references.numpy())
+        for state, total in enumerate(self.sums):
+            total.add(volumes, wedges, alignment, torch.from_numpy(np.flatnonzero(states == state)))
+        # RELION's angles turn a particle back onto the map, by Rz(rot) Ry(tilt) Rz(psi).
+        turns = Rotation.from_matrix(alignment.rotations.double().numpy()).inv()
+        origins = -alignment.shifts.double().numpy()
+        self.parts.append(Pose(ids, states + 1, turns.as_euler("ZYZ", degrees=True), origins))
+        self.coordinates.append(self.axes.coordinates(alignment.coefficients).numpy())
+
+    def poses(self) -> Pose:
+        """Return the poses of all."""
+        parts = self.parts
+        return Pose(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.states for part in parts]),
+            np.concatenate([part.angles for part in parts]),
+            np.concatenate([part.origins for part in parts]),
+        )
 
 
 def _write(

@@ -1,5 +1,7 @@
 """In what particles differ that lie alike: their conformations, as a few numbers each."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -7,10 +9,30 @@ from torch import Tensor
 COMPONENTS = 10
 
 
-def conformation_coordinates(laid: Tensor, references: Tensor, states: int) -> Tensor:
-    """Return the coordinates of particles in the space in which their states differ.
+@dataclass(frozen=True)
+class ConformationAxes:
+    """The space in which the states of a class differ.
 
-    Its axes are the principal axes of the means of the states, each mean weighted by its particles; of one
+    Attributes
+    ----------
+    centre : Tensor, float64, shape (Q,)
+        Mean of the particles that the axes were made of.
+    axes : Tensor, float64, shape (d, Q)
+        Orthonormal, along the axis of largest variance first; zero beyond those that were found.
+    """
+
+    centre: Tensor
+    axes: Tensor
+
+    def coordinates(self, laid: Tensor) -> Tensor:
+        """Coordinates, float32, shape (N, d), of ball harmonics (N, Q) of particles laid alike."""
+        return ((laid.double() - self.centre) @ self.axes.T).float()
+
+
+def conformation_axes(laid: Tensor, references: Tensor, states: int) -> ConformationAxes:
+    """Find the axes of the space in which the states of particles differ.
+
+    They are the principal axes of the means of the states, each mean weighted by its particles; of one
     state, those of the particles themselves, where noise counts as well.
 
     Parameters
@@ -20,14 +42,10 @@ def conformation_coordinates(laid: Tensor, references: Tensor, states: int) -> T
     references : Tensor of int, shape (N,)
         State of each.
     states : int
-        States that were asked for; axes beyond those that were found are zero.
-
-    Returns
-    -------
-    Tensor, float32, shape (N, states - 1), or (N, 10) of one state
-        Along the axis of largest variance first.
+        States that were asked for: there are one axis fewer, or ten of one state.
     """
-    off = laid.double() - laid.double().mean(dim=0)
+    centre = laid.double().mean(dim=0)
+    off = laid.double() - centre
     spread = off
     if states > 1:
         members = torch.bincount(references, minlength=states).double()
@@ -38,5 +56,5 @@ def conformation_coordinates(laid: Tensor, references: Tensor, states: int) -> T
     axes = axes[:count] * (sizes[:count, None] > 1e-9 * sizes[0])
     # Axes have no direction of their own: that of their largest entry is made positive.
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    found = off @ (axes * torch.where(largest < 0, -1.0, 1.0)).T
-    return torch.nn.functional.pad(found, (0, count - found.shape[1])).float()
+    axes = axes * torch.where(largest < 0, -1.0, 1.0)
+    return ConformationAxes(centre, torch.nn.functional.pad(axes, (0, 0, 0, count - len(axes))))

@@ -57,7 +57,16 @@ def means_of(search: Search, poses: Poses) -> Means:
     return Means(overall, plain, overall + share_kept * off, share_kept, members, noise)
 
 
-def lay_on(search: Search, poses: Poses, means: Means, width: float, draw: int, *, everywhere: bool) -> None:
+def lay_on(
+    search: Search,
+    poses: Poses,
+    means: Means,
+    width: float,
+    draw: int,
+    *,
+    everywhere: bool,
+    further: bool = False,
+) -> None:
     """Give each particle the state and the orientation in which it resembles its mean most.
 
     A particle's own noise is in the mean of its state: it is taken out before they are compared. Noise also
@@ -77,6 +86,8 @@ def lay_on(search: Search, poses: Poses, means: Means, width: float, draw: int, 
         Number of the first of three sets of them.
     everywhere : bool
         Begin not only from how a particle lies, but from the best of all orientations as well.
+    further : bool
+        The means are of other particles, and hold nothing of these.
     """
     states = len(means.members)
     energies = search.energy_seen(means.shrunk, search.grid)
@@ -87,17 +98,22 @@ def lay_on(search: Search, poses: Poses, means: Means, width: float, draw: int, 
         coefficients = search.centred(poses, rows)
         count = len(coefficients)
         own = poses.references[rows]
-        laid = search.waves.turned(coefficients, poses.turns[rows].wigner) / search.share
-        others = (means.members[own] - 1).clamp(min=1)[:, None]
-        kept = means.kept[own]
-        without = means.shrunk[own] + kept * (means.plain[own] - laid) / others
-        without += (1 - kept) * (means.overall - laid) / max(1, len(search.spectra) - 1)
+        without = means.shrunk[own]
+        if not further:
+            laid = search.waves.turned(coefficients, poses.turns[rows].wigner) / search.share
+            others = (means.members[own] - 1).clamp(min=1)[:, None]
+            kept = means.kept[own]
+            without = without + kept * (means.plain[own] - laid) / others
+            without += (1 - kept) * (means.overall - laid) / max(1, len(search.spectra) - 1)
         found = search.waves.products(coefficients, means.shrunk, search.degree)
         places = (scores(found, search.grid) - 0.5 * energies).argmax(dim=2) if everywhere else None
         best = torch.full((count,), -torch.inf)
         turns = poses.turns[rows][torch.arange(count)]
         chosen = own.clone()
         for state in range(states):
+            if further and means.members[state] == 0:
+                # Where none belongs, there is no mean of their own.
+                continue
             target = torch.where((own == state)[:, None], without, means.shrunk[state])
             starts = [poses.turns[rows]]
             if places is not None:

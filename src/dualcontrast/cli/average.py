@@ -9,7 +9,7 @@ EXAMPLES = """**Examples**
 
 - After `cluster`, a map of each class from its particles: `dualcontrast average runs/first`
 - Six conformations in each class: `dualcontrast average runs/first --states 6`
-- The best 500 of each class only: `dualcontrast average runs/first --most 500`
+- The best 500 of each class only: `dualcontrast average runs/first --most 500 --no-others`
 - In RELION afterwards: refine `runs/first/clusters/content/averages/class-1.star` against `class-1.mrc`
 """
 
@@ -20,6 +20,7 @@ def average(
     classes: str | None = None,
     states: int = 1,
     most: int = 2000,
+    others: bool = True,
     output: Path | None = None,
     seed: int = 0,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
@@ -36,7 +37,10 @@ def average(
     states
         Averages of each class; particles are sorted to the one that they resemble most.
     most
-        Particles of each class that are aligned at the most, those nearest its centre.
+        Particles of each class that averages and states are found from, at the most: those nearest its
+        centre.
+    others
+        Lay the other particles of each class on these averages as well.
     output
         Folder to write into; RUN/clusters/NAME/averages unless given.
     seed
@@ -55,6 +59,7 @@ def average(
             classes,
             states=states,
             most=most,
+            others=others,
             output=output,
             seed=seed,
             overwrite=overwrite,
