@@ -170,7 +170,7 @@ def test_levels_follow_their_bounds(evaluated):
 def test_advice_names_settings_that_exist(tmp_path):
     from dualcontrast.methods.dualcontrast import Weights
 
-    found = evaluate_run(make_run(tmp_path / "run", DeadTransformation()))
+    found = evaluate_run(make_run(tmp_path / "run", Leaky()))
     found["method"] = "dualcontrast"
     for key in ("content_invariance", "rotation_readout", "reconstruction"):
         found["diagnostics"][key] = {
@@ -185,6 +185,26 @@ def test_advice_names_settings_that_exist(tmp_path):
     }
     assert named
     assert {name.removeprefix("weights.") for name in named} <= set(vars(Weights()))
+
+
+def test_a_dead_code_gets_no_advice_about_leaks(evaluated):
+    """What is measured of it is poor because it is dead."""
+    found = json.loads(json.dumps(evaluated)) | {"method": "dualcontrast"}
+    found["diagnostics"]["collapse"]["content"] = {"collapsed": True, "why": "the decoder ignores it"}
+    assert "poor" in [
+        reading.level for reading in readings(found) if reading.key.endswith("groups.from_content")
+    ]
+    steps = " ".join(next_steps(found))
+    assert "Bring c back" in steps
+    assert "moves with the pose" not in steps and "knows the content" not in steps
+    assert "reclassify" not in steps
+
+
+def test_collapsed_subtomograms_are_sent_to_averages(evaluated):
+    found = json.loads(json.dumps(evaluated)) | {"method": "dualcontrast", "image_shape": [1, 32, 32, 32]}
+    assert "reclassify" not in " ".join(next_steps(found))
+    found["diagnostics"]["collapse"]["content"] = {"collapsed": True, "why": "the decoder ignores it"}
+    assert "dualcontrast reclassify RUN" in next_steps(found)[0]
 
 
 def test_ids_that_are_not_in_the_data_are_named(run):

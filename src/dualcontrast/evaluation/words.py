@@ -93,26 +93,32 @@ def next_steps(evaluation: dict[str, Any]) -> list[str]:
         return any(level.get(key) == "poor" for key in keys)
 
     steps = []
-    for code in CODES:
-        if has_collapsed(evaluation, code):
-            steps.append(
-                f"Bring {LETTER[code]} back to life: lower the weight of its KL term (`--set "
-                f"weights.kl_{code}=0.001`), or train longer. Its traversal shows when it begins to "
-                "change the image."
-            )
+    dead = [code for code in CODES if has_collapsed(evaluation, code)]
+    # Evaluations of earlier versions do not say it.
+    if "content" in dead and len(evaluation.get("image_shape", ())) == 4:
+        steps.append(
+            "If these are noisy subtomograms, c may tell identities although the decoder draws nothing: "
+            "`dualcontrast cluster RUN --count K`, then `dualcontrast reclassify RUN`, which sorts by "
+            "averages. Believe classes whose averages are far apart (`separation` well above 2)."
+        )
+    for code in dead:
+        steps.append(
+            f"Bring {LETTER[code]} back to life: lower the weight of its KL term (`--set "
+            f"weights.kl_{code}=0.001`), or train longer. Its traversal shows when it begins to "
+            "change the image."
+        )
     if any_poor("diagnostics.reconstruction.relative"):
         steps.append(
             "Train longer (`--epochs`): the decoder does not draw the images yet. Of very noisy images "
             "it never "
             "draws more than the signal."
         )
-    if any_poor(*C_MOVES):
+    # What is measured of a dead code is poor for that reason, and says nothing of leaks.
+    if any_poor(*C_MOVES) and "content" not in dead:
         steps.append("c moves with the pose: train longer, or raise `--set weights.con_c_positive=…`.")
-    if any_poor(*Z_KNOWS):
+    if any_poor(*Z_KNOWS) and not dead:
         steps.append("z knows the content: raise `--set weights.independence=…`, or shorten z.")
-    if any_poor(
-        "diagnostics.rotation_readout.from_transformation", "diagnostics.swap_consistency.transformation"
-    ):
+    if any_poor(*Z_WEAK) and "transformation" not in dead:
         steps.append(
             "z carries little of the pose: raise `--set weights.con_z_negative=…`, or lower "
             "`weights.kl_transformation`. Particles in random poses always have a low rotation read-out."
