@@ -4,7 +4,8 @@
     python benchmarks/class_averages.py RUN --states 6
     python benchmarks/class_averages.py RUN --states 6 --name content-3-by-averages   # after reclassify
 
-Clusters the content codes into three classes, averages each, and compares with what the simulation knows.
+Clusters the content codes into three classes, averages each, and compares with what the simulation knows. Of
+classes with more members than averages are found from, those and the others are rows of their own.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--states", type=int, default=6)
     parser.add_argument("--classes", type=int, default=3)
+    parser.add_argument("--most", type=int, default=2000, help="particles that averages are found from")
     parser.add_argument("--name", help="classes that are there, instead of those of the codes")
     arguments = parser.parse_args()
     run = RunFolder.open(arguments.run)
@@ -60,27 +62,31 @@ def main() -> None:
             for row in csv.DictReader(handle)
         }
     begun = time.monotonic()
-    maps = average_classes(run, name, states=arguments.states, overwrite=True)
+    maps = average_classes(run, name, states=arguments.states, most=arguments.most, overwrite=True)
     minutes = (time.monotonic() - begun) / 60
     with (maps.folder / "poses.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    print("| class | mostly | share | in one frame | median error, degrees | ARI of states |")
-    print("|---|---|---|---|---|---|")
+    print("| class | particles | mostly | share | in one frame | median error, degrees | ARI of states |")
+    print("|---|---|---|---|---|---|---|")
     for label in sorted({row["class"] for row in rows}, key=int):
         members = [row for row in rows if row["class"] == label]
-        identities = np.array([truth[row["id"]][0] for row in members])
-        kinds, counts = np.unique(identities, return_counts=True)
-        mostly = kinds[counts.argmax()]
-        own = [row for row, kind in zip(members, identities, strict=True) if kind == mostly]
-        found = Rotation.from_euler(
-            "ZYZ", [[float(row[f"{angle}_deg"]) for angle in ("rot", "tilt", "psi")] for row in own], True
-        )
-        columns = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
-        true = Rotation.from_euler("ZYZ", poses.loc[[row["id"] for row in own], columns].to_numpy(), True)
-        share, error = share_in_one_frame(found * true.inv())
-        ari = adjusted_rand_score([truth[row["id"]][1] for row in own], [row["state"] for row in own])
-        purity = counts.max() / len(members)
-        print(f"| {label} | {mostly} | {purity:.2f} | {share:.2f} | {error:.1f} | {ari:.2f} |")
+        for part in (members[: arguments.most], members[arguments.most :]):
+            if not part:
+                continue
+            identities = np.array([truth[row["id"]][0] for row in part])
+            kinds, counts = np.unique(identities, return_counts=True)
+            mostly = kinds[counts.argmax()]
+            own = [row for row, kind in zip(part, identities, strict=True) if kind == mostly]
+            found = Rotation.from_euler(
+                "ZYZ", [[float(row[f"{angle}_deg"]) for angle in ("rot", "tilt", "psi")] for row in own], True
+            )
+            columns = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
+            true = Rotation.from_euler("ZYZ", poses.loc[[row["id"] for row in own], columns].to_numpy(), True)
+            share, error = share_in_one_frame(found * true.inv())
+            ari = adjusted_rand_score([truth[row["id"]][1] for row in own], [row["state"] for row in own])
+            purity = counts.max() / len(part)
+            cells = [label, f"{len(part):,}", mostly, f"{purity:.2f}", f"{share:.2f}"]
+            print(f"| {' | '.join(cells)} | {error:.1f} | {ari:.2f} |")
     labels = source.labels
     split = run.split
     assert labels is not None

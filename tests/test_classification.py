@@ -1,10 +1,13 @@
 """Particles sorted by averages, against volumes drawn from formulas in known orientations."""
 
 import numpy as np
+import pytest
 import torch
 
-from dualcontrast.averaging.classification import classify, shift_lattice
+from dualcontrast.averaging import classification
+from dualcontrast.averaging.classification import classify, compare, shift_lattice
 from dualcontrast.averaging.particles import mean_seen, spectra_of, waves_for
+from dualcontrast.averaging.search import Search, scores
 from dualcontrast.wedge import apply_wedge, tilt_wedge
 from posed_blobs import BLOBS, BOX, drawn, posed_blobs
 
@@ -74,9 +77,44 @@ def test_the_same_seed_gives_the_same_classes() -> None:
     assert not torch.equal(first.log_likelihoods, other.log_likelihoods)
 
 
-def test_no_shift_is_far_from_the_lattice() -> None:
+@pytest.mark.parametrize(("finer", "points"), [(False, 35), (True, 189)])
+def test_no_shift_is_far_from_the_lattice(finer, points) -> None:
     """No farther than the half diagonal of what a body-centred lattice leaves: √5 / 4 of its step."""
-    lattice = shift_lattice(32)
-    assert lattice.shape == (35, 3)
+    lattice, step = shift_lattice(32, finer=finer), 0.75 if finer else 1.5
+    assert lattice.shape == (points, 3)
     inside = torch.from_numpy(np.random.default_rng(0).uniform(-1.5, 1.5, size=(2000, 3))).float()
-    assert float(torch.cdist(inside, lattice).min(dim=1).values.max()) <= 1.5 * np.sqrt(5) / 4 + 1e-6
+    assert float(torch.cdist(inside, lattice).min(dim=1).values.max()) <= step * np.sqrt(5) / 4 + 1e-6
+
+
+@pytest.mark.parametrize("tilted", [False, True])
+def test_unsure_particles_are_compared_over_finer_shifts(monkeypatch, tilted) -> None:
+    """As if all orientations were, and not only the probable ones; computed here one pose after the other."""
+    monkeypatch.setattr(classification, "SURE", 1.1)
+    waves, volumes = waves_for((1, BOX, BOX, BOX)), particles()[::20]
+    wedge = tilt_wedge((BOX, BOX, BOX), -60.0, 60.0)[None]
+    seen = mean_seen(waves, wedge, BOX) if tilted else None
+    search = Search(waves, spectra_of(waves, volumes), seen, max_shift=BOX / 10, seed=0)
+    nowhere = np.zeros((2, 3))
+    upright = np.stack([np.eye(3)] * 2)
+    means = waves.coefficients(
+        spectra_of(
+            waves,
+            torch.cat([posed_blobs(upright[:1], nowhere[:1], places, 0.0, 0) for places in (BLOBS, OTHER)]),
+        )
+    )
+    noise = 2.0
+    found = compare(search, means, noise)
+    degree = min(classification.LAST_DEGREE, search.highest)
+    energies = search.energy_seen(means, search.grid)
+    expected = []
+    for spectrum in search.spectra:
+        of_shifts = []
+        for shift in shift_lattice(BOX, finer=True):
+            moved = waves.coefficients(spectrum[None], shift[None])
+            of_shifts.append(scores(waves.products(moved, means, degree), search.grid)[0] - 0.5 * energies)
+        expected.append((torch.stack(of_shifts) / noise).logsumexp(dim=2).logsumexp(dim=0))
+    wanted = torch.stack(expected)
+    assert torch.allclose(found[:, 0] - found[:, 1], wanted[:, 0] - wanted[:, 1], atol=0.05)
+    monkeypatch.setattr(classification, "SURE", 0.0)
+    coarse = compare(search, means, noise)
+    assert not torch.allclose(coarse[:, 0] - coarse[:, 1], wanted[:, 0] - wanted[:, 1], atol=0.05)

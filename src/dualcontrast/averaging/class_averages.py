@@ -73,7 +73,7 @@ def average_classes(
 
     Written are a map of each class (`class-NAME.mrc`), or one of each state in it (`class-NAME_state-K`);
     `poses.csv`; `codes.npz`, in which z says of each particle how it differs from the others of its class
-    once they lie alike (see `conformation_coordinates`), and c is that of the run; and, for particles from a
+    once they lie alike (see `conformation_axes`), and c is that of the run; and, for particles from a
     STAR file, `class-NAME.star` with their orientations and origins.
 
     Parameters

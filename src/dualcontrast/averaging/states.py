@@ -105,9 +105,8 @@ def _join(search: Search, poses: Poses, pieces: np.ndarray, count: int) -> float
     groups = [[piece] for piece in range(len(sizes))]
     costs = np.full((len(sizes),) * 2, np.inf)
 
-    def weigh(group: int) -> None:
-        """Compute what it costs to join a group with every other: the squared error that is added."""
-        others = [other for other in range(len(means)) if other != group]
+    def weigh(group: int, others: list[int]) -> None:
+        """Compute what it costs to join a group with others: the squared error that is added."""
         if others:
             found = distances(search, means[group], [means[other] for other in others])
             for other, apart in zip(others, found, strict=True):
@@ -120,7 +119,7 @@ def _join(search: Search, poses: Poses, pieces: np.ndarray, count: int) -> float
         return search.waves.turned(means[group][None], turns.wigner)[0]
 
     for group in range(len(means)):
-        weigh(group)
+        weigh(group, list(range(group)))
     while len(means) > count:
         one, other = (int(place) for place in np.unravel_index(np.argmin(costs), costs.shape))
         both = sizes[one] * means[one] + sizes[other] * lay(other, one)
@@ -130,7 +129,7 @@ def _join(search: Search, poses: Poses, pieces: np.ndarray, count: int) -> float
         del means[other], groups[other]
         sizes = np.delete(sizes, other)
         costs = np.delete(np.delete(costs, other, axis=0), other, axis=1)
-        weigh(one)
+        weigh(one, [group for group in range(len(means)) if group != one])
     for group in range(1, len(means)):
         means[group] = lay(group, 0)
     states = np.empty(len(turned), dtype=np.int64)
