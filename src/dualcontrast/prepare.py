@@ -86,6 +86,11 @@ class Preparation:
         """Whether prepared pixels lie in [0, 1]."""
         return self.normalisation == "unit"
 
+    @property
+    def of_volumes(self) -> bool:
+        """Whether prepared images are volumes, `(C, D, H, W)`."""
+        return len(self.image_shape) == 4
+
     def check_shape(self, image_shape: tuple[int, ...], location: str = "images") -> None:
         """Raise `DataError` for images of another shape than the one prepared for."""
         if tuple(image_shape) != self.source_shape:

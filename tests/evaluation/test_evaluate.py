@@ -86,7 +86,7 @@ def test_images_without_labels_get_the_measures_that_need_none(tmp_path):
     assert found["clustering"]["ari"] is None
     assert found["clustering"]["reason"]
     assert found["diagnostics"]["rotation_readout"]["from_transformation"] > 0.9
-    assert any("--labels" in step for step in next_steps(found))
+    assert any("--labels" in step for step in next_steps(found, volumes=False))
     assert overall(found)[0] == "good"
 
 
@@ -178,7 +178,7 @@ def test_advice_names_settings_that_exist(tmp_path):
             "rotation_readout": {"from_content": 1.0, "from_transformation": 0.0},
             "reconstruction": {"mse": 1.0, "relative": 1.0},
         }[key]
-    steps = next_steps(found)
+    steps = next_steps(found, volumes=False)
     assert len(steps) == 4
     named = {
         word.split("=")[0] for step in steps for word in step.replace("`", " ").split() if "weights." in word
@@ -194,17 +194,17 @@ def test_a_dead_code_gets_no_advice_about_leaks(evaluated):
     assert "poor" in [
         reading.level for reading in readings(found) if reading.key.endswith("groups.from_content")
     ]
-    steps = " ".join(next_steps(found))
+    steps = " ".join(next_steps(found, volumes=False))
     assert "Bring c back" in steps
     assert "moves with the pose" not in steps and "knows the content" not in steps
     assert "reclassify" not in steps
 
 
 def test_collapsed_subtomograms_are_sent_to_averages(evaluated):
-    found = json.loads(json.dumps(evaluated)) | {"method": "dualcontrast", "image_shape": [1, 32, 32, 32]}
-    assert "reclassify" not in " ".join(next_steps(found))
+    found = json.loads(json.dumps(evaluated)) | {"method": "dualcontrast"}
+    assert "reclassify" not in " ".join(next_steps(found, volumes=True))
     found["diagnostics"]["collapse"]["content"] = {"collapsed": True, "why": "the decoder ignores it"}
-    assert "dualcontrast reclassify RUN" in next_steps(found)[0]
+    assert "dualcontrast reclassify RUN" in next_steps(found, volumes=True)[0]
 
 
 def test_ids_that_are_not_in_the_data_are_named(run):

@@ -39,13 +39,13 @@ def print_results(run: "RunFolder") -> None:
     """Print the evaluation of a finished run, and where its report is."""
     from dualcontrast.run_folder import REPORT
 
-    print_evaluation(run.evaluation, str(run.path))
+    print_evaluation(run, run.evaluation)
     if (run.path / REPORT).exists():
         print(f"\nReport: {run.path / REPORT}")
 
 
-def print_evaluation(evaluation: dict[str, Any], title: str) -> None:
-    """Print the scores as a table, then the verdict and what to do next."""
+def print_evaluation(run: "RunFolder", evaluation: dict[str, Any]) -> None:
+    """Print the scores of a run as a table, then the verdict and what to do next."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -54,7 +54,7 @@ def print_evaluation(evaluation: dict[str, Any], title: str) -> None:
     from dualcontrast.evaluation.words import collapse_sentences, label_free, next_steps, notes, overall
 
     console = Console(highlight=False)
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(str(run.path)), title_justify="left")
     table.add_column("measure")
     table.add_column("value", justify="right")
     table.add_column("")
@@ -70,5 +70,5 @@ def print_evaluation(evaluation: dict[str, Any], title: str) -> None:
     for sentence in collapse_sentences(evaluation) + label_free(evaluation) + notes(evaluation):
         console.print(escape(sentence))
     console.print("\nWhat to do next:")
-    for step in next_steps(evaluation):
+    for step in next_steps(evaluation, volumes=run.preparation.of_volumes):
         console.print(f"- {escape(step)}")

@@ -66,9 +66,9 @@ def evaluate(
     dict
         Plain numbers, strings, lists and dicts. `d_score` (see `d_score`), `clustering` (see `clustering`),
         `within_content` and `curved_within_content` (see the functions of these names), `confounds` (see
-        `confounds`), `diagnostics` (see `diagnostics`), `images` (how many of each part), `image_shape` (as
-        prepared), `scored` (how many labelled ones were used), `seed`, and `verdict`, a list of sentences. A
-        measure that could not be taken is None, and a `reason` beside it says why.
+        `confounds`), `diagnostics` (see `diagnostics`), `images` (how many of each part), `scored` (how many
+        labelled ones were used), `seed`, and `verdict`, a list of sentences. A measure that could not be
+        taken is None, and a `reason` beside it says why.
     """
     method.eval()
     labels = labels if labels is not None else source.labels
@@ -81,7 +81,6 @@ def evaluate(
         "method": method.name,
         "seed": seed,
         "images": {"train": len(split.train), "test": len(split.test), "labelled": labelled},
-        "image_shape": list(preparation.image_shape),
         "scored": len(labels.ids),
         "d_score": d_score(codes, labels, split.train, split.test, seed),
         "clustering": clustering(codes, labels, split.train, split.test, seed),

@@ -85,8 +85,8 @@ def label_free(evaluation: dict[str, Any]) -> list[str]:
     ]
 
 
-def next_steps(evaluation: dict[str, Any]) -> list[str]:
-    """Say what to try, most pressing first; at most four."""
+def next_steps(evaluation: dict[str, Any], *, volumes: bool) -> list[str]:
+    """Say what to try, for a run on images or on volumes, most pressing first; at most four."""
     level = {reading.key: reading.level for reading in readings(evaluation)}
 
     def any_poor(*keys: str) -> bool:
@@ -94,8 +94,7 @@ def next_steps(evaluation: dict[str, Any]) -> list[str]:
 
     steps = []
     dead = [code for code in CODES if has_collapsed(evaluation, code)]
-    # Evaluations of earlier versions do not say it.
-    if "content" in dead and len(evaluation.get("image_shape", ())) == 4:
+    if "content" in dead and volumes:
         steps.append(
             "If these are noisy subtomograms, c may tell identities although the decoder draws nothing: "
             "`dualcontrast cluster RUN --count K`, then `dualcontrast reclassify RUN`, which sorts by "

@@ -123,9 +123,8 @@ class HealthPane:
             for reading in readings(evaluation)
             if reading.value is not None
         )
-        steps = Markup("").join(
-            Markup("<li>{}</li>").format(as_code(step)) for step in next_steps(evaluation)
-        )
+        advice = next_steps(evaluation, volumes=self._run.preparation.of_volumes)
+        steps = Markup("").join(Markup("<li>{}</li>").format(as_code(step)) for step in advice)
         limits = Markup("").join(
             Markup("<p>{}</p>").format(text)
             for text in (*collapse_sentences(evaluation), *label_free(evaluation), *notes(evaluation))

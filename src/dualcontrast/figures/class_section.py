@@ -220,7 +220,7 @@ def _files(folder: Path, name: str) -> tuple[str, ...]:
 
 def _remarks(run: RunFolder, clusters: Clusters, folder: Path, only: bool, generative: bool) -> list[str]:
     named = "" if only else f" --classes {clusters.name}"
-    volumes = len(run.preparation.image_shape) == 4
+    volumes = run.preparation.of_volumes
     remarks = []
     if not clusters.record["fit"]["converged"]:
         remarks.append("The fit did not reach its optimum; try another `--seed` or fewer classes.")

@@ -207,7 +207,7 @@ def render(
         alive=collapse_sentences(evaluation) + label_free(evaluation),
         notes=notes(evaluation),
         # Classes of a dead code would only mislead.
-        steps=next_steps(evaluation) + (hint if level != "poor" else []),
+        steps=next_steps(evaluation, volumes=run.preparation.of_volumes) + (hint if level != "poor" else []),
         sections=[
             (name, lead, scores)
             for name, prefixes, lead in SCORES

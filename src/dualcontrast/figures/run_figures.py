@@ -80,7 +80,7 @@ def make_figures(
     if method.generative:
         examples = example_ids(shown, labels, GRID_IMAGES, seed)
         figures += _decoded_figures(run, source, method, examples, folder)
-        if len(run.preparation.image_shape) == 4:
+        if run.preparation.of_volumes:
             figures += _volume_figures(run, source, method, examples, labels, clusterings, seed, folder)
     figures += _embedding_figures(run, shown, labels, clusterings, seed, folder)
     for clusters in clusterings:
