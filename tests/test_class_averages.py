@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import starfile
+import torch
 from scipy.spatial.transform import Rotation
 
 from dualcontrast import Codes, RunFolder
 from dualcontrast.averaging import class_averages
+from dualcontrast.averaging import particles as read_particles
 from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.errors import DataError, SettingError
+from dualcontrast.prepare import Preparation
 from dualcontrast.run_folder import CODES
-from posed_blobs import BLOBS, posed_blobs
+from posed_blobs import BLOBS, BOX, posed_blobs
 from posed_run import EACH, IDENTITY, OTHER, ROTATIONS, SHIFTS, VOXEL, posed_run
 
 
@@ -103,7 +106,7 @@ def test_states_and_most(run, tmp_path, caplog):
 
 def test_particles_beyond_most_are_laid_on_the_averages(run, tmp_path, monkeypatch):
     """In parts, each as near to how it lies as those that the averages were found from; the map holds all."""
-    monkeypatch.setattr(class_averages, "READ_AT_ONCE", 7)
+    monkeypatch.setattr(read_particles, "VOXELS_AT_ONCE", 7 * BOX**3)
     average_classes(run, most=18, output=tmp_path, progress=False)
     record = json.loads((tmp_path / "averages.json").read_text())
     assert record["particles"] == {"1": [EACH], "2": [EACH]}
@@ -125,6 +128,22 @@ def test_particles_beyond_most_are_laid_on_the_averages(run, tmp_path, monkeypat
         expected = posed_blobs(frame.as_matrix()[None], -off[None], places, 0.0, 0)[0, 0].numpy()
         with mrcfile.open(tmp_path / f"class-{name}.mrc") as file:
             assert np.corrcoef(np.asarray(file.data).ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_particles_read_in_parts_are_those_read_at_once(monkeypatch):
+    """Whatever each measured: in parts that are not as large as each other."""
+    volumes = posed_blobs(ROTATIONS[:10], SHIFTS[:10], BLOBS, 0.3, 0)
+    wedges = torch.rand((10, BOX, BOX, BOX // 2 + 1), generator=torch.Generator().manual_seed(0))
+    preparation = Preparation("standardize", 0.0, 1.0, (1, BOX, BOX, BOX))
+    waves = read_particles.waves_for(preparation.image_shape)
+    monkeypatch.setattr(read_particles, "VOXELS_AT_ONCE", 4 * BOX**3)
+    monkeypatch.setattr(
+        read_particles, "read_particles", lambda *asked: (volumes[asked[2]], wedges[asked[2]])
+    )
+    spectra, seen = read_particles.read_spectra(None, preparation, np.arange(10), waves)  # type: ignore[arg-type]
+    assert torch.allclose(spectra, read_particles.spectra_of(waves, volumes), atol=1e-5)
+    assert seen is not None
+    assert torch.allclose(seen, read_particles.mean_seen(waves, wedges, BOX), atol=1e-6)
 
 
 def test_numbers_that_cannot_be(run):
@@ -157,7 +176,7 @@ def test_a_damaged_record_is_replaced(run, tmp_path):
 
 def test_a_star_file_that_lost_a_particle_ends_it_before_anything_is_aligned(run, tmp_path, monkeypatch):
     """With a message that counts them."""
-    monkeypatch.setattr(class_averages, "align", lambda *_, **__: pytest.fail("aligned"))
+    monkeypatch.setattr(class_averages, "align_spectra", lambda *_, **__: pytest.fail("aligned"))
     star = run.parent / "particles.star"
     whole = star.read_text()
     try:

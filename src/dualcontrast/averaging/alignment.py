@@ -8,7 +8,7 @@ thousands of orientations is one matrix product: for the coefficients a of a vol
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,6 +61,16 @@ class Alignment:
     waves: Waves
     seen: Tensor | None
 
+    def part(self, rows: slice) -> "Alignment":
+        """Return what is known of some of the volumes."""
+        return replace(
+            self,
+            rotations=self.rotations[rows],
+            shifts=self.shifts[rows],
+            references=self.references[rows],
+            coefficients=self.coefficients[rows],
+        )
+
 
 def align(
     volumes: Tensor,
@@ -94,12 +104,38 @@ def align(
     DataError
         For boxes that are no cubes, or fewer than two volumes for each reference.
     """
-    waves = waves_for(volumes.shape[1:])
-    if len(volumes) < 2 * references:
-        raise DataError(f"{len(volumes)} volumes are too few for {references} means; take fewer")
-    full, box = volumes.shape[-1], waves.box
+    waves, full = waves_for(volumes.shape[1:]), volumes.shape[-1]
     seen = None if wedges is None else mean_seen(waves, wedges, full)
-    search = Search(waves, spectra_of(waves, volumes), seen, max_shift=box / 10, seed=seed)
+    spectra = spectra_of(waves, volumes)
+    return align_spectra(spectra, waves, full, references, seen=seen, seed=seed, report=report)
+
+
+def align_spectra(
+    spectra: Tensor,
+    waves: Waves,
+    full: int,
+    references: int = 1,
+    *,
+    seen: Tensor | None = None,
+    seed: int = 0,
+    report: Callable[[str, float], None] = lambda stage, share: None,
+) -> Alignment:
+    """Do what `align` does for volumes whose plane waves (N, 2 K) are at hand, which are far fewer numbers.
+
+    Parameters
+    ----------
+    spectra, waves : Tensor and Waves
+        See `particles.read_spectra`.
+    full : int
+        Box of the volumes, in whose voxels shifts are given.
+    seen : Tensor, shape (K,), optional
+        How much of each plane wave was measured.
+    references, seed, report
+        See `align`.
+    """
+    if len(spectra) < 2 * references:
+        raise DataError(f"{len(spectra)} volumes are too few for {references} means; take fewer")
+    search = Search(waves, spectra, seen, max_shift=waves.box / 10, seed=seed)
     shifts = _coarse_shifts(search)
     first, second = (
         _on_one_mean(search, beginning, shifts, _numbered(report, number))
@@ -109,7 +145,7 @@ def align(
     better = _agreement(search, second) > CLEARLY_MORE * _agreement(search, first)
     poses = second if better else first
     separation = sort_into_states(search, poses, references, report) if references > 1 else None
-    return _alignment(search, poses, separation, means_of(search, poses), full / box)
+    return _alignment(search, poses, separation, means_of(search, poses), full / waves.box)
 
 
 def align_further(

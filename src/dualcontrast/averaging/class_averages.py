@@ -12,10 +12,10 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.averaging.alignment import Alignment, align, align_further
+from dualcontrast.averaging.alignment import Alignment, align_further, align_spectra
 from dualcontrast.averaging.coordinates import conformation_axes
 from dualcontrast.averaging.map_sum import MapSum
-from dualcontrast.averaging.particles import check_cubes, read_particles
+from dualcontrast.averaging.particles import check_cubes, read_in_parts, read_spectra, waves_for
 from dualcontrast.averaging.states import HARDLY_APART
 from dualcontrast.class_maps import Maps, check_free
 from dualcontrast.clusters import AVERAGES, Clusters, star_name
@@ -31,8 +31,6 @@ from dualcontrast.training.progress import stages
 AVERAGES_RECORD, POSES = "averages.json", "poses.csv"
 HEADER = ("id", "class", "state", "rot_deg", "tilt_deg", "psi_deg", "x", "y", "z")
 logger = logging.getLogger(__name__)
-# Particles that are laid on finished averages at a time.
-READ_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,7 @@ def average_classes(
     star = None if source.star_file is None else StarText(source.star_file)
     if star is not None:
         star.subset(clusters.ids.tolist())
+    waves = waves_for(preparation.image_shape)
     averages: dict[str, np.ndarray] = {}
     poses: dict[str, Pose] = {}
     coordinates: dict[str, np.ndarray] = {}
@@ -132,16 +131,17 @@ def average_classes(
                 f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
                 "ask for fewer states, or cluster into fewer classes"
             )
-        volumes, wedges = read_particles(source, preparation, ids)
+        spectra, seen = read_spectra(source, preparation, ids, waves)
         with stages(f"class {name}", enabled=progress) as report:
-            alignment = align(volumes, states, wedges=wedges, seed=seed, report=report)
+            alignment = align_spectra(
+                spectra, waves, preparation.image_shape[-1], states, seen=seen, seed=seed, report=report
+            )
             lain = _Lain(alignment, states)
-            lain.take(ids, volumes, wedges, alignment)
-            for start in range(0, len(further), READ_AT_ONCE):
-                some = further[start : start + READ_AT_ONCE]
-                volumes, wedges = read_particles(source, preparation, some)
-                lain.take(some, volumes, wedges, align_further(volumes, alignment, seed=seed))
-                report("other particles", (start + len(some)) / len(further))
+            for rows, volumes, wedges in read_in_parts(source, preparation, ids):
+                lain.take(ids[rows], volumes, wedges, alignment.part(rows))
+            for rows, volumes, wedges in read_in_parts(source, preparation, further):
+                lain.take(further[rows], volumes, wedges, align_further(volumes, alignment, seed=seed))
+                report("other particles", rows.stop / len(further))
         for state, total in enumerate(lain.sums, start=1):
             title = f"class-{name}" if states == 1 else f"class-{name}_state-{state}"
             averages[title] = total.average().numpy()

@@ -1,6 +1,7 @@
 """Reading particles to be laid over each other: volumes, what was measured of them, and their plane waves."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from dualcontrast.training.batches import read_prepared, read_wedges
 
 # Share of the box around which the particle is looked for.
 DIAMETER = 0.85
+# In memory at once, where volumes come in parts.
+VOXELS_AT_ONCE = 2**25
 
 
 def check_cubes(preparation: Preparation) -> None:
@@ -44,6 +47,32 @@ def read_particles(
     """Read volumes (n, 1, D, H, W), and the Fourier weights of what was measured, where they are known."""
     rows = rows_of(source, ids)
     return read_prepared(source, preparation, rows), read_weights(source, preparation, rows)
+
+
+def parts_of(count: int, preparation: Preparation) -> list[slice]:
+    """Cut particles into parts whose prepared volumes take 128 MiB."""
+    size = max(1, VOXELS_AT_ONCE // math.prod(preparation.image_shape))
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def read_in_parts(
+    source: ImageSource, preparation: Preparation, ids: np.ndarray
+) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    """Go through particles: the place of each part of them among all, and what `read_particles` returns."""
+    for part in parts_of(len(ids), preparation):
+        yield part, *read_particles(source, preparation, ids[part])
+
+
+def read_spectra(
+    source: ImageSource, preparation: Preparation, ids: np.ndarray, waves: Waves
+) -> tuple[Tensor, Tensor | None]:
+    """Read plane waves (n, 2 K) of particles, and how much of each was measured on average, (K,) or None."""
+    spectra, seen = [], []
+    for _, volumes, wedges in read_in_parts(source, preparation, ids):
+        spectra.append(spectra_of(waves, volumes))
+        if wedges is not None:
+            seen.append(len(volumes) / len(ids) * mean_seen(waves, wedges, volumes.shape[-1]))
+    return torch.cat(spectra), torch.stack(seen).sum(dim=0) if seen else None
 
 
 def read_weights(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor | None:

@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from dualcontrast.averaging.classification import Classification, classify
 from dualcontrast.averaging.particles import (
     check_cubes,
     mean_seen,
+    parts_of,
     read_weights,
     rows_of,
     spectra_of,
@@ -117,7 +119,8 @@ def reclassify_run(
     seen = None if wedges is None else mean_seen(waves, wedges, run.preparation.image_shape[-1])
 
     def read(rows: np.ndarray) -> Tensor:
-        return spectra_of(waves, read_prepared(source, run.preparation, places[rows]))
+        parts = [places[rows][part] for part in parts_of(len(rows), run.preparation)]
+        return torch.cat([spectra_of(waves, read_prepared(source, run.preparation, part)) for part in parts])
 
     with stages(f"{len(names)} classes", enabled=progress) as report:
         found = classify(read, members, waves, seen, rounds=rounds, seed=seed, report=report)
