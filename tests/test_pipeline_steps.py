@@ -38,6 +38,21 @@ def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, preset, epochs
         assert f"only {2 * epochs} steps" in caplog.text and remedy in caplog.text
 
 
+def test_volumes_are_not_sent_to_the_preset_for_images(tmp_path, caplog, monkeypatch):
+    volumes = np.random.default_rng(0).normal(size=(60, 1, 16, 16, 16)).astype(np.float32)
+    np.save(tmp_path / "volumes.npy", volumes)
+    monkeypatch.setattr(pipeline.Model, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    caplog.set_level(logging.INFO, "dualcontrast")
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.train(
+            tmp_path / "volumes.npy",
+            tmp_path / "run",
+            changes={"epochs": 1, "batch_size": 24},
+            progress=False,
+        )
+    assert "a smaller --batch-size" in caplog.text and "--preset" not in caplog.text
+
+
 def trained_for(path, changes):
     np.save(path / "bars.npy", bars(100, (16, 16))[0])
     changes = {"batch_size": 40, "content_dim": 3, "width": 1} | changes

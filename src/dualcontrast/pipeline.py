@@ -21,7 +21,7 @@ from dualcontrast.encoding import clear_leftovers_of, encode_to, pieces_beside
 from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
 from dualcontrast.methods.base import ENOUGH_STEPS, Preset
-from dualcontrast.model import Model, apply_changes
+from dualcontrast.model import VOLUME_PRESET, Model, apply_changes
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import CODES, EVALUATION, REPORT, SKIPPED, WEIGHTS, WEIGHTS_SUM, RunFolder
 from dualcontrast.training.batches import check_enough
@@ -424,7 +424,8 @@ def _warn_of_few_steps(model: Model, images: int) -> None:
     recipe = model.recipe
     steps = recipe.epochs * recipe.steps_per_epoch(images)
     if steps < FEW_STEPS:
-        has_shorter = "short" in model.method_class.presets and model.preset != "short"
+        # `short` is made of `default`, whose networks and views are not for noisy volumes.
+        has_shorter = "short" in model.method_class.presets and model.preset not in ("short", VOLUME_PRESET)
         smaller = "--preset short" if has_shorter else "a smaller --batch-size"
         enough = replace(recipe, least_steps=ENOUGH_STEPS).for_images(images)
         logger.info(
