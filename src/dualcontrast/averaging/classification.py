@@ -33,10 +33,8 @@ from dualcontrast.random_streams import numpy_stream
 
 # Particles of each class that are looked at in one round.
 EACH = 400
-# Share of the new sums in those that are carried on; in this share of the rounds, the last ones, it falls as
-# in a mean of them all, so that more particles are behind the averages that decide.
+# Share of the new sums in those that are carried on.
 NEW = 0.5
-LAST = 0.25
 # The comparison at the end goes up to this degree.
 LAST_DEGREE = 8
 # Between neighbouring shifts along an axis, as a share of the box.
@@ -122,7 +120,7 @@ def classify(
     means, shifts = torch.stack(found), shift_lattice(waves.box)
     turns = grid(GRID, len(waves.waves) - 1)
     sums, weights = torch.zeros_like(means), torch.zeros(len(means))
-    noise, made, rounds_behind = 0.0, 0, 1.0
+    noise, made = 0.0, 0
     queue = np.empty(0, dtype=np.int64)
     while made < rounds:
         size = min(EACH * len(classes), count)
@@ -133,8 +131,7 @@ def classify(
         explained = search.share * float(means.square().sum(dim=1).mean())
         noise = max(power - explained, 1e-3 * power) / means.shape[1]
         expected = _expect(search, means, shifts, turns, 1 / noise)
-        share = max(1 / (1 / NEW + max(0, made - round((1 - LAST) * rounds))), 1 / (made + 1))
-        rounds_behind = 1 / ((1 - share) ** 2 / rounds_behind + share**2)
+        share = max(NEW, 1 / (made + 1))
         sums = (1 - share) * sums + share * expected.sums
         weights = (1 - share) * weights + share * expected.weights
         # A class that nobody belongs to keeps its average.
@@ -153,7 +150,7 @@ def classify(
         report("all particles", min(1.0, (start + READ_AT_ONCE) / count))
     likelihoods = torch.cat(parts)
     members = torch.bincount(likelihoods.argmax(dim=1), minlength=len(means))
-    behind = torch.minimum(weights * rounds_behind, members).clamp(min=1)
+    behind = torch.minimum(weights * (2 - NEW) / NEW, members).clamp(min=1)
     separation = _separation(search_in(np.arange(1)), means, behind, noise)
     return Classification(means, likelihoods, separation, made)
 
