@@ -10,6 +10,23 @@ from dualcontrast.errors import RunError
 from toy_images import bars
 
 
+@pytest.fixture
+def said_before_training(tmp_path, caplog, monkeypatch):
+    """Begin a training on images, and return what is said until then."""
+
+    def begin(images, preset=None, **changes):
+        np.save(tmp_path / "images.npy", images)
+        monkeypatch.setattr(pipeline.Model, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        caplog.set_level(logging.INFO, "dualcontrast")
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(
+                tmp_path / "images.npy", tmp_path / "run", preset=preset, changes=changes, progress=False
+            )
+        return caplog.text
+
+    return begin
+
+
 @pytest.mark.parametrize(
     ("preset", "epochs", "remedy"),
     [
@@ -18,39 +35,19 @@ from toy_images import bars
         (None, 250, None),
     ],
 )
-def test_few_steps_are_pointed_out(tmp_path, caplog, monkeypatch, preset, epochs, remedy):
-    np.save(tmp_path / "bars.npy", bars(100, (16, 16))[0])
-    # Only what is said before the training counts here.
-    monkeypatch.setattr(pipeline.Model, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-    caplog.set_level(logging.INFO, "dualcontrast")
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.train(
-            tmp_path / "bars.npy",
-            tmp_path / "run",
-            preset=preset,
-            changes={"epochs": epochs, "batch_size": 40},
-            progress=False,
-        )
+def test_few_steps_are_pointed_out(said_before_training, preset, epochs, remedy):
+    said = said_before_training(bars(100, (16, 16))[0], preset, epochs=epochs, batch_size=40)
     # 80 training images in batches of 40 are 2 steps an epoch.
     if remedy is None:
-        assert "steps of training" not in caplog.text
+        assert "steps of training" not in said
     else:
-        assert f"only {2 * epochs} steps" in caplog.text and remedy in caplog.text
+        assert f"only {2 * epochs} steps" in said and remedy in said
 
 
-def test_volumes_are_not_sent_to_the_preset_for_images(tmp_path, caplog, monkeypatch):
+def test_volumes_are_not_sent_to_the_preset_for_images(said_before_training):
     volumes = np.random.default_rng(0).normal(size=(60, 1, 16, 16, 16)).astype(np.float32)
-    np.save(tmp_path / "volumes.npy", volumes)
-    monkeypatch.setattr(pipeline.Model, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-    caplog.set_level(logging.INFO, "dualcontrast")
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.train(
-            tmp_path / "volumes.npy",
-            tmp_path / "run",
-            changes={"epochs": 1, "batch_size": 24},
-            progress=False,
-        )
-    assert "a smaller --batch-size" in caplog.text and "--preset" not in caplog.text
+    said = said_before_training(volumes, epochs=1, batch_size=24)
+    assert "a smaller --batch-size" in said and "--preset" not in said
 
 
 def trained_for(path, changes):
