@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from dualcontrast.averaging.alignment import align, align_further
+from dualcontrast.averaging.particles import spectra_of
 from dualcontrast.errors import DataError
 from dualcontrast.fourier import fourier_pad
 from dualcontrast.wedge import apply_wedge, tilt_wedge
@@ -70,7 +71,7 @@ def test_further_volumes_are_laid_on_the_means_of_others() -> None:
         rows = truth == state
         volumes[torch.from_numpy(rows)] = posed_blobs(rotations[rows], shifts[rows], places, 0.5, 3 + state)
     found = align(volumes[:80], 2, seed=0)
-    further = align_further(volumes[80:], found, seed=0)
+    further = align_further(spectra_of(found.waves, volumes[80:]), BOX, found, seed=0)
     states = torch.cat((found.references, further.references)).numpy()
     agreement = (states == truth).reshape(2, 80).mean(axis=1)
     assert (np.maximum(agreement, 1 - agreement) > 0.9).all()

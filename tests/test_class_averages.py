@@ -106,7 +106,8 @@ def test_states_and_most(run, tmp_path, caplog):
 
 def test_particles_beyond_most_are_laid_on_the_averages(run, tmp_path, monkeypatch):
     """In parts, each as near to how it lies as those that the averages were found from; the map holds all."""
-    monkeypatch.setattr(read_particles, "VOXELS_AT_ONCE", 7 * BOX**3)
+    monkeypatch.setattr(read_particles, "VOXELS_AT_ONCE", 5 * BOX**3)
+    monkeypatch.setattr(class_averages, "LAID_AT_ONCE", 7)
     average_classes(run, most=18, output=tmp_path, progress=False)
     record = json.loads((tmp_path / "averages.json").read_text())
     assert record["particles"] == {"1": [EACH], "2": [EACH]}

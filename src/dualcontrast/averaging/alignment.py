@@ -149,7 +149,8 @@ def align_spectra(
 
 
 def align_further(
-    volumes: Tensor,
+    spectra: Tensor,
+    full: int,
     found: Alignment,
     *,
     seed: int = 0,
@@ -159,18 +160,19 @@ def align_further(
 
     Parameters
     ----------
-    volumes : Tensor, shape (N, 1, L, L, L)
-        Prepared as those of the alignment.
+    spectra : Tensor, shape (N, 2 K)
+        Plane waves of volumes that were prepared as those of the alignment; see `particles.read_spectra`.
+    full : int
+        Box of the volumes, in whose voxels shifts are given.
     found : Alignment
-        What `align` returned for these.
+        What `align` returned for the others.
     seed : int
         Of the rotations that are tried.
     report : callable
         Told the stage and the share of it that is done.
     """
     waves, means = found.waves, found.means
-    full = volumes.shape[-1]
-    search = Search(waves, spectra_of(waves, volumes), found.seen, max_shift=waves.box / 10, seed=seed)
+    search = Search(waves, spectra, found.seen, max_shift=waves.box / 10, seed=seed)
     poses = _coarse(search, means.overall, _coarse_shifts(search), report)
     search.centre(poses, means.overall[None])
     for step, width in enumerate(FURTHER_WIDTHS):

@@ -30,6 +30,8 @@ from dualcontrast.training.progress import stages
 
 AVERAGES_RECORD, POSES = "averages.json", "poses.csv"
 HEADER = ("id", "class", "state", "rot_deg", "tilt_deg", "psi_deg", "x", "y", "z")
+# Particles that are laid on finished averages at a time.
+LAID_AT_ONCE = 2048
 logger = logging.getLogger(__name__)
 
 
@@ -131,17 +133,21 @@ def average_classes(
                 f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
                 "ask for fewer states, or cluster into fewer classes"
             )
+        # Volumes are read twice: for their plane waves, and for the map once they are known to lie alike.
         spectra, seen = read_spectra(source, preparation, ids, waves)
+        full = preparation.image_shape[-1]
         with stages(f"class {name}", enabled=progress) as report:
-            alignment = align_spectra(
-                spectra, waves, preparation.image_shape[-1], states, seen=seen, seed=seed, report=report
-            )
+            alignment = align_spectra(spectra, waves, full, states, seen=seen, seed=seed, report=report)
             lain = _Lain(alignment, states)
             for rows, volumes, wedges in read_in_parts(source, preparation, ids):
                 lain.take(ids[rows], volumes, wedges, alignment.part(rows))
-            for rows, volumes, wedges in read_in_parts(source, preparation, further):
-                lain.take(further[rows], volumes, wedges, align_further(volumes, alignment, seed=seed))
-                report("other particles", rows.stop / len(further))
+            for start in range(0, len(further), LAID_AT_ONCE):
+                some = further[start : start + LAID_AT_ONCE]
+                spectra, _ = read_spectra(source, preparation, some, waves)
+                laid = align_further(spectra, full, alignment, seed=seed)
+                for rows, volumes, wedges in read_in_parts(source, preparation, some):
+                    lain.take(some[rows], volumes, wedges, laid.part(rows))
+                report("other particles", (start + len(some)) / len(further))
         for state, total in enumerate(lain.sums, start=1):
             title = f"class-{name}" if states == 1 else f"class-{name}_state-{state}"
             averages[title] = total.average().numpy()
