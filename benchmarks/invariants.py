@@ -10,6 +10,7 @@ machine, which is not bound to be linear.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -17,10 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from dualcontrast import RunFolder
-from dualcontrast.ball_harmonics import BallHarmonics
-from dualcontrast.data.labels import positions_of
-from dualcontrast.training.batches import read_prepared
-from dualcontrast.views import ViewConfig, as_a_view
+from dualcontrast.evaluation.inference import read_prepared
+from dualcontrast.views import as_a_view
 
 HEADER = ("run", "particles to learn from", "c, linear", "invariants, linear", "invariants, kernel")
 READ_AT_ONCE = 512
@@ -28,16 +27,14 @@ READ_AT_ONCE = 512
 
 def invariants_and_names(run: RunFolder, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the invariants (n, I) of particles, as the encoder gets them, and their identities (n,)."""
-    source, views = run.open_source(), ViewConfig(**run.config["settings"]["views"])
-    harmonics = BallHarmonics(run.preparation.image_shape, views.mask or 1.0)
-    rows = positions_of(ids, source.ids)
+    source, method = run.open_source(), run.load_method("cpu")
+    harmonics: Any = method.encoder.harmonics
     parts = []
-    for some in np.array_split(rows, max(1, len(rows) // READ_AT_ONCE)):
-        volumes = as_a_view(read_prepared(source, run.preparation, some), views)
+    for some in np.array_split(ids, max(1, len(ids) // READ_AT_ONCE)):
+        volumes = as_a_view(read_prepared(source, run.preparation, some), method.config.views)
         parts.append(harmonics.invariants(harmonics.coefficients(volumes)).numpy())
     assert source.labels is not None, "simulated particles come with their identities"
-    names = next(factor for factor in source.labels.factors if factor.role == "content")
-    return np.concatenate(parts), names.values[positions_of(ids, source.labels.ids)]
+    return np.concatenate(parts), source.labels.select(ids).of_role("content")[0].values
 
 
 def main() -> None:

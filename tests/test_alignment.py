@@ -6,12 +6,21 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.averaging.alignment import align, align_further
-from dualcontrast.averaging.particles import spectra_of
+from dualcontrast.averaging.alignment import Alignment, align, align_further
+from dualcontrast.averaging.particles import mean_seen, spectra_of, waves_for
 from dualcontrast.errors import DataError
 from dualcontrast.fourier import fourier_pad
 from dualcontrast.wedge import apply_wedge, tilt_wedge
 from posed_blobs import BLOBS, BOX, drawn, posed_blobs
+
+
+def aligned(
+    volumes: Tensor, references: int = 1, *, wedges: Tensor | None = None, seed: int = 0
+) -> Alignment:
+    """Align volumes (N, 1, L, L, L), as they are read for it."""
+    waves, full = waves_for(volumes.shape[1:]), volumes.shape[-1]
+    seen = None if wedges is None else mean_seen(waves, wedges, full)
+    return align(spectra_of(waves, volumes), waves, full, references, seen=seen, seed=seed)
 
 
 def errors(found: Tensor, true: np.ndarray) -> np.ndarray:
@@ -26,7 +35,7 @@ def errors(found: Tensor, true: np.ndarray) -> np.ndarray:
 def test_orientations_and_shifts_are_found() -> None:
     """Of noisy volumes in unknown places, to a few degrees and a fraction of a voxel."""
     rotations, shifts = drawn(60, 0)
-    found = align(posed_blobs(rotations, shifts, BLOBS, 0.3, 1), seed=0)
+    found = aligned(posed_blobs(rotations, shifts, BLOBS, 0.3, 1), seed=0)
     angles = errors(found.rotations, rotations)
     assert np.median(angles) < 4
     assert (angles < 15).mean() > 0.9
@@ -38,7 +47,7 @@ def test_orientations_and_shifts_are_found() -> None:
 def test_the_same_seed_gives_the_same_alignment() -> None:
     """Bit for bit."""
     volumes = posed_blobs(*drawn(20, 0), BLOBS, 0.5, 1)
-    first, second = align(volumes, 2, seed=3), align(volumes, 2, seed=3)
+    first, second = aligned(volumes, 2, seed=3), aligned(volumes, 2, seed=3)
     assert torch.equal(first.rotations, second.rotations)
     assert torch.equal(first.references, second.references)
 
@@ -54,7 +63,7 @@ def test_two_states_are_told_apart() -> None:
             posed_blobs(rotations[40:], shifts[40:], other, 0.5, 4),
         )
     )
-    found = align(volumes, 2, seed=0).references.numpy()
+    found = aligned(volumes, 2, seed=0).references.numpy()
     truth = np.repeat([0, 1], 40)
     agreement = (found == truth).mean()
     assert max(agreement, 1 - agreement) > 0.9
@@ -70,8 +79,8 @@ def test_further_volumes_are_laid_on_the_means_of_others() -> None:
     for state, places in enumerate((BLOBS, other)):
         rows = truth == state
         volumes[torch.from_numpy(rows)] = posed_blobs(rotations[rows], shifts[rows], places, 0.5, 3 + state)
-    found = align(volumes[:80], 2, seed=0)
-    further = align_further(spectra_of(found.waves, volumes[80:]), BOX, found, seed=0)
+    found = aligned(volumes[:80], 2, seed=0)
+    further = align_further(spectra_of(found.waves, volumes[80:]), found, seed=0)
     states = torch.cat((found.references, further.references)).numpy()
     agreement = (states == truth).reshape(2, 80).mean(axis=1)
     assert (np.maximum(agreement, 1 - agreement) > 0.9).all()
@@ -104,7 +113,7 @@ def test_states_of_a_nearly_symmetric_particle_are_told_apart() -> None:
         volumes[torch.from_numpy(rows)] = posed_blobs(
             rotations[rows], shifts[rows], places, 0.3, 3 + state, PAIRED_WEIGHTS
         )
-    found = align(volumes, 2, seed=0)
+    found = aligned(volumes, 2, seed=0)
     agreement = (found.references.numpy() == truth).mean()
     assert max(agreement, 1 - agreement) > 0.95
     assert found.separation is not None and found.separation > 3
@@ -119,7 +128,7 @@ def test_a_missing_wedge_does_not_line_up() -> None:
     wedge = tilt_wedge((BOX, BOX, BOX), -50, 50)[None]
     rotations, shifts = drawn(60, 5)
     volumes = apply_wedge(posed_blobs(rotations, shifts, BLOBS, 0.2, 6), wedge)
-    angles = errors(align(volumes, wedges=wedge, seed=0).rotations, rotations)
+    angles = errors(aligned(volumes, wedges=wedge, seed=0).rotations, rotations)
     assert np.median(angles) < 12
 
 
@@ -127,14 +136,14 @@ def test_large_boxes_give_shifts_in_their_own_voxels() -> None:
     """A box of 48 is aligned at 32; its shifts are 1.5 times those of the smaller box."""
     rotations, shifts = drawn(12, 7)
     small = torch.nn.functional.pad(posed_blobs(rotations, shifts, BLOBS, 0.1, 8), (8,) * 6)
-    inner, outer = align(small, seed=0), align(fourier_pad(small, 48), seed=0)
+    inner, outer = aligned(small, seed=0), aligned(fourier_pad(small, 48), seed=0)
     assert (outer.shifts - 1.5 * inner.shifts).abs().median() < 0.05
 
 
 def test_identical_volumes_have_fewer_states_than_asked_for():
     """Where nothing tells volumes apart, no mean is made of none."""
     volumes = posed_blobs(np.eye(3)[None], np.zeros((1, 3)), BLOBS, 0.1, 0).expand(6, -1, -1, -1, -1)
-    found = align(volumes.clone(), 3)
+    found = aligned(volumes.clone(), 3)
     assert found.coefficients.isfinite().all() and found.shifts.isfinite().all()
 
 
@@ -149,4 +158,4 @@ def test_identical_volumes_have_fewer_states_than_asked_for():
 def test_what_cannot_be_aligned_is_refused(shape: tuple[int, ...], references: int, says: str) -> None:
     """With a message that says why."""
     with pytest.raises(DataError, match=says):
-        align(torch.zeros(shape), references)
+        aligned(torch.zeros(shape), references)

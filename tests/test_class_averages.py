@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast import Codes, RunFolder
 from dualcontrast.averaging import class_averages
-from dualcontrast.averaging import particles as read_particles
+from dualcontrast.averaging import particles as reading
 from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.errors import DataError, SettingError
@@ -40,6 +40,21 @@ def run(tmp_path_factory) -> Path:
     return path
 
 
+def errors_and_map(table: pd.DataFrame, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors in degrees of orientations in a STAR file, and the formula's volume as its poses say it lies."""
+    angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
+    # RELION's matrix takes the particle back to the map, so A = Rᵀ; the map may be turned by any one G.
+    back = Rotation.from_euler("ZYZ", angles, degrees=True)
+    frames = back * Rotation.from_matrix(ROTATIONS[rows])
+    frame = frames[int(np.argmin([np.median((f.inv() * frames).magnitude()) for f in frames]))]
+    # The origin moves the particle to where the map lies: -(t + A d) for a map that lies off by d.
+    origins = table[["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]].to_numpy() / VOXEL
+    off = np.median(back.apply(-origins - SHIFTS[rows]), axis=0)
+    places = (BLOBS, OTHER)[IDENTITY[rows[0]]]
+    expected = posed_blobs(frame.as_matrix()[None], -off[None], places, 0.0, 0)[0, 0].numpy()
+    return np.degrees((frame.inv() * frames).magnitude()), expected
+
+
 @pytest.mark.parametrize("identity", [0, 1])
 def test_orientations_origins_and_map_agree_with_the_formula(run, identity):
     """The map is the formula's volume, turned and moved as the poses in the STAR file say."""
@@ -52,17 +67,8 @@ def test_orientations_origins_and_map_agree_with_the_formula(run, identity):
     else:
         pytest.fail("no class of this identity")
     assert sorted(rows) == np.flatnonzero(identity == IDENTITY).tolist()
-    angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
-    # RELION's matrix takes the particle back to the map, so A = Rᵀ; the map may be turned by any one G.
-    back = Rotation.from_euler("ZYZ", angles, degrees=True)
-    frames = back * Rotation.from_matrix(ROTATIONS[rows])
-    frame = frames[int(np.argmin([np.median((f.inv() * frames).magnitude()) for f in frames]))]
-    assert np.degrees(np.median((frame.inv() * frames).magnitude())) < 5
-    # The origin moves the particle to where the map lies: -(t + A d) for a map that lies off by d.
-    origins = table[["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]].to_numpy() / VOXEL
-    off = np.median(back.apply(-origins - SHIFTS[rows]), axis=0)
-    places = (BLOBS, OTHER)[identity]
-    expected = posed_blobs(frame.as_matrix()[None], -off[None], places, 0.0, 0)[0, 0].numpy()
+    errors, expected = errors_and_map(table, rows)
+    assert np.median(errors) < 5
     with mrcfile.open(folder / f"class-{name}.mrc") as file:
         assert float(file.voxel_size.x) == pytest.approx(VOXEL)
         assert np.corrcoef(np.asarray(file.data).ravel(), expected.ravel())[0, 1] > 0.9
@@ -106,7 +112,7 @@ def test_states_and_most(run, tmp_path, caplog):
 
 def test_particles_beyond_most_are_laid_on_the_averages(run, tmp_path, monkeypatch):
     """In parts, each as near to how it lies as those that the averages were found from; the map holds all."""
-    monkeypatch.setattr(read_particles, "VOXELS_AT_ONCE", 5 * BOX**3)
+    monkeypatch.setattr(reading, "VOXELS_AT_ONCE", 5 * BOX**3)
     monkeypatch.setattr(class_averages, "LAID_AT_ONCE", 7)
     average_classes(run, most=18, output=tmp_path, progress=False)
     record = json.loads((tmp_path / "averages.json").read_text())
@@ -114,19 +120,10 @@ def test_particles_beyond_most_are_laid_on_the_averages(run, tmp_path, monkeypat
     assert len(Codes.load(tmp_path / CODES).ids) == 2 * EACH
     for name in ("1", "2"):
         table = particles(tmp_path / f"class-{name}.star")
-        rows = np.array([int(image[:3]) for image in table["rlnImageName"]])
+        rows = [int(image[:3]) for image in table["rlnImageName"]]
         assert len(set(rows)) == EACH
-        angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
-        back = Rotation.from_euler("ZYZ", angles, degrees=True)
-        frames = back * Rotation.from_matrix(ROTATIONS[rows])
-        frame = frames[int(np.argmin([np.median((f.inv() * frames).magnitude()) for f in frames]))]
-        errors = np.degrees((frame.inv() * frames).magnitude())
+        errors, expected = errors_and_map(table, rows)
         assert np.median(errors[18:]) < 6
-        # The formula's volume, as the poses say that the map lies.
-        origins = table[["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]].to_numpy() / VOXEL
-        off = np.median(back.apply(-origins - SHIFTS[rows]), axis=0)
-        places = (BLOBS, OTHER)[IDENTITY[rows[0]]]
-        expected = posed_blobs(frame.as_matrix()[None], -off[None], places, 0.0, 0)[0, 0].numpy()
         with mrcfile.open(tmp_path / f"class-{name}.mrc") as file:
             assert np.corrcoef(np.asarray(file.data).ravel(), expected.ravel())[0, 1] > 0.9
 
@@ -136,15 +133,13 @@ def test_particles_read_in_parts_are_those_read_at_once(monkeypatch):
     volumes = posed_blobs(ROTATIONS[:10], SHIFTS[:10], BLOBS, 0.3, 0)
     wedges = torch.rand((10, BOX, BOX, BOX // 2 + 1), generator=torch.Generator().manual_seed(0))
     preparation = Preparation("standardize", 0.0, 1.0, (1, BOX, BOX, BOX))
-    waves = read_particles.waves_for(preparation.image_shape)
-    monkeypatch.setattr(read_particles, "VOXELS_AT_ONCE", 4 * BOX**3)
-    monkeypatch.setattr(
-        read_particles, "read_particles", lambda *asked: (volumes[asked[2]], wedges[asked[2]])
-    )
-    spectra, seen = read_particles.read_spectra(None, preparation, np.arange(10), waves)  # type: ignore[arg-type]
-    assert torch.allclose(spectra, read_particles.spectra_of(waves, volumes), atol=1e-5)
+    waves = reading.waves_for(preparation.image_shape)
+    monkeypatch.setattr(reading, "VOXELS_AT_ONCE", 4 * BOX**3)
+    monkeypatch.setattr(reading, "read_particles", lambda *asked: (volumes[asked[2]], wedges[asked[2]]))
+    spectra, seen = reading.read_spectra(None, preparation, np.arange(10), waves)  # type: ignore[arg-type]
+    assert torch.allclose(spectra, reading.spectra_of(waves, volumes), atol=1e-5)
     assert seen is not None
-    assert torch.allclose(seen, read_particles.mean_seen(waves, wedges, BOX), atol=1e-6)
+    assert torch.allclose(seen, reading.mean_seen(waves, wedges, BOX), atol=1e-6)
 
 
 def test_numbers_that_cannot_be(run):
@@ -177,7 +172,7 @@ def test_a_damaged_record_is_replaced(run, tmp_path):
 
 def test_a_star_file_that_lost_a_particle_ends_it_before_anything_is_aligned(run, tmp_path, monkeypatch):
     """With a message that counts them."""
-    monkeypatch.setattr(class_averages, "align_spectra", lambda *_, **__: pytest.fail("aligned"))
+    monkeypatch.setattr(class_averages, "align", lambda *_, **__: pytest.fail("aligned"))
     star = run.parent / "particles.star"
     whole = star.read_text()
     try:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from dualcontrast.averaging.expectation import Means, lay_on, means_of
 from dualcontrast.averaging.first_mean import BEGINNINGS, Beginning, first_mean
-from dualcontrast.averaging.particles import mean_seen, spectra_of, waves_for
 from dualcontrast.averaging.search import GRID, Poses, Search
 from dualcontrast.averaging.states import sort_into_states
 from dualcontrast.averaging.waves import Waves
@@ -48,8 +47,8 @@ class Alignment:
     separation : float or None
         By how much the two means that are most alike differ, in units of what two halves of the volumes of
         one mean differ by noise; near 1, they are one and the same. None for one mean.
-    means, waves, seen : Means, Waves, Tensor
-        What further volumes are laid on, see `align_further`.
+    means, waves, seen, full : Means, Waves, Tensor or None, int
+        What further volumes are laid on, see `align_further`, and what `align` was given.
     """
 
     rotations: Tensor
@@ -60,6 +59,7 @@ class Alignment:
     means: Means
     waves: Waves
     seen: Tensor | None
+    full: int
 
     def part(self, rows: slice) -> "Alignment":
         """Return what is known of some of the volumes."""
@@ -73,10 +73,12 @@ class Alignment:
 
 
 def align(
-    volumes: Tensor,
+    spectra: Tensor,
+    waves: Waves,
+    full: int,
     references: int = 1,
     *,
-    wedges: Tensor | None = None,
+    seen: Tensor | None = None,
     seed: int = 0,
     report: Callable[[str, float], None] = lambda stage, share: None,
 ) -> Alignment:
@@ -87,13 +89,17 @@ def align(
 
     Parameters
     ----------
-    volumes : Tensor, shape (N, 1, L, L, L)
-        Prepared volumes; boxes of more than 32 voxels are aligned at 32.
+    spectra : Tensor, shape (N, 2 K)
+        Plane waves of the volumes, far fewer numbers than these; see `particles.read_spectra`.
+    waves : Waves
+        Of their box, see `particles.waves_for`; boxes of more than 32 voxels are aligned at 32.
+    full : int
+        Box of the volumes, in whose voxels shifts are given.
     references : int
         Number of means.
-    wedges : Tensor, shape (1 or N, D, H, W // 2 + 1), optional
-        Fourier weights of what was measured, in the box of the volumes. Their mean over the volumes decides
-        how much of a mean is seen in each orientation.
+    seen : Tensor, shape (K,), optional
+        How much of each plane wave was measured, on average over the volumes; it decides how much of a mean
+        is seen in each orientation.
     seed : int
         Of the first orientations.
     report : callable
@@ -102,36 +108,7 @@ def align(
     Raises
     ------
     DataError
-        For boxes that are no cubes, or fewer than two volumes for each reference.
-    """
-    waves, full = waves_for(volumes.shape[1:]), volumes.shape[-1]
-    seen = None if wedges is None else mean_seen(waves, wedges, full)
-    spectra = spectra_of(waves, volumes)
-    return align_spectra(spectra, waves, full, references, seen=seen, seed=seed, report=report)
-
-
-def align_spectra(
-    spectra: Tensor,
-    waves: Waves,
-    full: int,
-    references: int = 1,
-    *,
-    seen: Tensor | None = None,
-    seed: int = 0,
-    report: Callable[[str, float], None] = lambda stage, share: None,
-) -> Alignment:
-    """Do what `align` does for volumes whose plane waves (N, 2 K) are at hand, which are far fewer numbers.
-
-    Parameters
-    ----------
-    spectra, waves : Tensor and Waves
-        See `particles.read_spectra`.
-    full : int
-        Box of the volumes, in whose voxels shifts are given.
-    seen : Tensor, shape (K,), optional
-        How much of each plane wave was measured.
-    references, seed, report
-        See `align`.
+        For fewer than two volumes for each reference.
     """
     if len(spectra) < 2 * references:
         raise DataError(f"{len(spectra)} volumes are too few for {references} means; take fewer")
@@ -145,56 +122,43 @@ def align_spectra(
     better = _agreement(search, second) > CLEARLY_MORE * _agreement(search, first)
     poses = second if better else first
     separation = sort_into_states(search, poses, references, report) if references > 1 else None
-    return _alignment(search, poses, separation, means_of(search, poses), full / waves.box)
+    return _alignment(search, poses, separation, means_of(search, poses), full)
 
 
-def align_further(
-    spectra: Tensor,
-    full: int,
-    found: Alignment,
-    *,
-    seed: int = 0,
-    report: Callable[[str, float], None] = lambda stage, share: None,
-) -> Alignment:
+def align_further(spectra: Tensor, found: Alignment, *, seed: int = 0) -> Alignment:
     """Lay more volumes on the means that others were aligned to, which stay as they are.
 
     Parameters
     ----------
     spectra : Tensor, shape (N, 2 K)
-        Plane waves of volumes that were prepared as those of the alignment; see `particles.read_spectra`.
-    full : int
-        Box of the volumes, in whose voxels shifts are given.
+        Plane waves of volumes that were prepared as those of the alignment.
     found : Alignment
         What `align` returned for the others.
     seed : int
         Of the rotations that are tried.
-    report : callable
-        Told the stage and the share of it that is done.
     """
     waves, means = found.waves, found.means
     search = Search(waves, spectra, found.seen, max_shift=waves.box / 10, seed=seed)
-    poses = _coarse(search, means.overall, _coarse_shifts(search), report)
+    poses = _coarse(search, means.overall, _coarse_shifts(search), lambda stage, share: None)
     search.centre(poses, means.overall[None])
     for step, width in enumerate(FURTHER_WIDTHS):
         # Where a particle lies on the mean of all need not be where it lies on its own.
         lay_on(search, poses, means, width, 3 * step, everywhere=step % 2 == 0, further=True)
         search.centre(poses, means.shrunk)
-        report("refining", (step + 1) / len(FURTHER_WIDTHS))
-    return _alignment(search, poses, found.separation, means, full / waves.box)
+    return _alignment(search, poses, found.separation, means, found.full)
 
 
-def _alignment(
-    search: Search, poses: Poses, separation: float | None, means: Means, finer: float
-) -> Alignment:
+def _alignment(search: Search, poses: Poses, separation: float | None, means: Means, full: int) -> Alignment:
     return Alignment(
         poses.turns.rotations,
-        poses.shifts * finer,
+        poses.shifts * (full / search.waves.box),
         poses.references,
         search.laid(poses),
         separation,
         means,
         search.waves,
         search.seen,
+        full,
     )
 
 

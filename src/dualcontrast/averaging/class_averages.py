@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.averaging.alignment import Alignment, align_further, align_spectra
+from dualcontrast.averaging.alignment import Alignment, align, align_further
 from dualcontrast.averaging.coordinates import conformation_axes
 from dualcontrast.averaging.map_sum import MapSum
 from dualcontrast.averaging.particles import check_cubes, read_in_parts, read_spectra, waves_for
@@ -137,14 +137,14 @@ def average_classes(
         spectra, seen = read_spectra(source, preparation, ids, waves)
         full = preparation.image_shape[-1]
         with stages(f"class {name}", enabled=progress) as report:
-            alignment = align_spectra(spectra, waves, full, states, seen=seen, seed=seed, report=report)
+            alignment = align(spectra, waves, full, states, seen=seen, seed=seed, report=report)
             lain = _Lain(alignment, states)
             for rows, volumes, wedges in read_in_parts(source, preparation, ids):
                 lain.take(ids[rows], volumes, wedges, alignment.part(rows))
             for start in range(0, len(further), LAID_AT_ONCE):
                 some = further[start : start + LAID_AT_ONCE]
                 spectra, _ = read_spectra(source, preparation, some, waves)
-                laid = align_further(spectra, full, alignment, seed=seed)
+                laid = align_further(spectra, alignment, seed=seed)
                 for rows, volumes, wedges in read_in_parts(source, preparation, some):
                     lain.take(some[rows], volumes, wedges, laid.part(rows))
                 report("other particles", (start + len(some)) / len(further))

@@ -62,4 +62,4 @@ def evaluate(
     if as_json:
         print(json.dumps(evaluation, indent=2))
     else:
-        print_evaluation(folder, evaluation)
+        print_evaluation(folder)

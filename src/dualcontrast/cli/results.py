@@ -1,7 +1,7 @@
 """Printing what a run was found to be worth, and reading labels for it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dualcontrast.data.labels import LabelTable
@@ -39,12 +39,12 @@ def print_results(run: "RunFolder") -> None:
     """Print the evaluation of a finished run, and where its report is."""
     from dualcontrast.run_folder import REPORT
 
-    print_evaluation(run, run.evaluation)
+    print_evaluation(run)
     if (run.path / REPORT).exists():
         print(f"\nReport: {run.path / REPORT}")
 
 
-def print_evaluation(run: "RunFolder", evaluation: dict[str, Any]) -> None:
+def print_evaluation(run: "RunFolder") -> None:
     """Print the scores of a run as a table, then the verdict and what to do next."""
     from rich.console import Console
     from rich.markup import escape
@@ -53,6 +53,7 @@ def print_evaluation(run: "RunFolder", evaluation: dict[str, Any]) -> None:
     from dualcontrast.evaluation.readings import readings
     from dualcontrast.evaluation.words import collapse_sentences, label_free, next_steps, notes, overall
 
+    evaluation = run.evaluation
     console = Console(highlight=False)
     table = Table(title=escape(str(run.path)), title_justify="left")
     table.add_column("measure")
