@@ -88,7 +88,7 @@ def do_train(
     from dualcontrast.training import batches, loop
 
     torch.set_num_threads(1)
-    batches.RESIDENT_BYTES = 2**60 if resident else 0
+    batches.RESIDENT_BYTES, batches.RESIDENT_SHARE = (2**60 if resident else 0), 0.0
     loop.LOG_EVERY = 5
     before = peak_memory()
     source = open_source(path)

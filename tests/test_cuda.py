@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from dualcontrast.data.arrays import ArraySource
 from dualcontrast.methods.simclr import SimCLR
 from dualcontrast.model import Model
-from dualcontrast.training import recording
+from dualcontrast.training import batches, recording
 from dualcontrast.training.loop import Checkpointing, Stopped
 from test_every_method import CASES, SHAPES
 from toy_images import bar_source
@@ -150,6 +151,26 @@ def test_codes_are_those_of_the_cpu(tmp_path):
     there = Model.load(tmp_path / "model.safetensors", device="cuda", progress=False).encode(source)
     np.testing.assert_allclose(there.content, here.content, rtol=1e-2, atol=1e-2)
     np.testing.assert_allclose(there.transformation, here.transformation, rtol=1e-2, atol=1e-2)
+
+
+def test_images_stay_on_the_gpu_up_to_a_share_of_its_memory(monkeypatch):
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
+    kept = fitted("dualcontrast", "default", 2)
+    reads = count_reads(monkeypatch)
+    fitted("dualcontrast", "default", 2)
+    once = len(reads)
+    monkeypatch.setattr(batches, "RESIDENT_SHARE", 0.0)
+    reads.clear()
+    streamed = fitted("dualcontrast", "default", 2)
+    assert len(reads) > EPOCHS > once
+    for key, expected in weights(kept).items():
+        torch.testing.assert_close(weights(streamed)[key], expected, rtol=1e-3, atol=1e-3)
+
+
+def count_reads(monkeypatch) -> list:
+    reads, read = [], ArraySource.read
+    monkeypatch.setattr(ArraySource, "read", lambda self, rows: reads.append(rows) or read(self, rows))
+    return reads
 
 
 def test_memory_that_a_gpu_does_not_have_is_said():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from torch import nn
 
 from dualcontrast.errors import DataError
@@ -13,6 +14,7 @@ from dualcontrast.networks import (
     ConvolutionalDecoder,
     FullyConnectedDecoder,
     InstanceNorm,
+    TwoCodeEncoder,
     WholeConvolution3d,
     check_image_shape,
     feature_count,
@@ -116,3 +118,19 @@ def test_faster_layers_compute_what_torch_computes(fast, plain, shape, options):
 def test_instance_normalisation_is_that_of_torch():
     images = torch.randn(5, 3, 6, 4).contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(InstanceNorm()(images), nn.InstanceNorm2d(3)(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", ["paper", "batch"])
+def test_heads_in_one_product_give_what_each_gives(layers):
+    torch.manual_seed(0)
+    encoder = TwoCodeEncoder(5, 3, (1, 16, 16), layers).double().eval()
+    images = torch.rand(4, 1, 16, 16, dtype=torch.float64)
+    (content, content_spread), (transformation, transformation_spread) = encoder(images)
+    features = encoder.features(images)
+    for found, head in (
+        (content, encoder.content_mean),
+        (content_spread, encoder.content_log_variance),
+        (transformation, encoder.transformation_mean),
+        (transformation_spread, encoder.transformation_log_variance),
+    ):
+        assert_allclose(found.detach(), head(features).detach(), atol=1e-12)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.testing import assert_allclose
 from scipy import ndimage, stats
 from scipy.spatial.transform import Rotation
@@ -12,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from dualcontrast.views import (
     ViewConfig,
     as_a_view,
+    cubic_interpolation,
     quarter_turns,
     random_view,
     rotate,
@@ -106,6 +108,33 @@ def test_affine_and_elastic_views_move_pixels_smoothly(shape):
     # A view moves the blob; it does not tear it or fade it out.
     assert views.flatten(1).max(1).values.min() > 0.8
     assert 0.5 < (views.sum() / images.sum()).item() < 2
+
+
+def test_cubic_interpolation_is_that_of_torch():
+    nodes = torch.randn((3, 2, 5, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = F.interpolate(nodes, size=(28, 17), mode="bicubic", align_corners=True)
+    assert_allclose(cubic_interpolation(nodes, (28, 17)), expected, atol=1e-12)
+
+
+def test_cubic_interpolation_of_volumes_treats_axes_apart():
+    generator = torch.Generator().manual_seed(0)
+    lines = [torch.randn((1, 1, 4, 1), generator=generator, dtype=torch.float64) for _ in range(3)]
+    finer = [F.interpolate(line, size=(9, 1), mode="bicubic", align_corners=True).flatten() for line in lines]
+    nodes, expected = (
+        torch.einsum("i,j,k->ijk", *(part.flatten() for part in parts)) for parts in (lines, finer)
+    )
+    assert_allclose(cubic_interpolation(nodes[None, None], (9, 9, 9))[0, 0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("config", [ViewConfig(scale=0.2, shift=0.1, elastic=0.03), ViewConfig(both=True)])
+@pytest.mark.parametrize("shape", [(24, 24), (16, 16, 16)])
+def test_views_are_exact_in_mixed_precision(config, shape):
+    images = torch.rand(4, 1, *shape)
+    expected = view_pair(images, config, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = view_pair(images, config, torch.Generator().manual_seed(0))
+    for view, other in zip(expected, actual, strict=True):
+        assert torch.equal(view.images, other.images) and torch.equal(view.angles, other.angles)
 
 
 def test_same_generator_same_view():

@@ -1,5 +1,7 @@
 """The terms that methods sum: pure functions of codes and images, each with its equation."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,9 +9,20 @@ from torch import Tensor
 from dualcontrast.methods.base import Posterior
 
 
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of the angle between paired codes: a·b / (‖a‖ ‖b‖), shape (N,); 0 for a code of zeros.
+
+    Scaling the product takes half as many operations as `torch.nn.functional.cosine_similarity`, which scales
+    both codes first; on a GPU each takes as long as a layer of a small network.
+    """
+    a, b = at_least_float32(a), at_least_float32(b)
+    lengths = torch.linalg.vector_norm(a, dim=-1) * torch.linalg.vector_norm(b, dim=-1)
+    return (a * b).sum(dim=-1) / lengths.clamp_min(1e-8)
+
+
 def absolute_cosine(a: Tensor, b: Tensor) -> Tensor:
     """Absolute cosine of the angle between paired codes: |a·b| / (‖a‖ ‖b‖), shape (N,)."""
-    return F.cosine_similarity(a, b, dim=-1, eps=1e-8).abs()
+    return _cosine(a, b).abs()
 
 
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -24,7 +37,7 @@ def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
 
 def signed_cosine_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean over the batch of 1 - cos(a, b): unlike L_dist, opposite codes are not alike."""
-    return 1 - F.cosine_similarity(a, b, dim=-1).mean()
+    return 1 - _cosine(a, b).mean()
 
 
 def kl_to_standard_normal(posterior: Posterior) -> Tensor:
@@ -166,15 +179,17 @@ def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
 
 def alignment(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
     """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) of two kernel matrices (N, N)."""
-    norm = (_own_hsic(k) * _own_hsic(l)).clamp_min(1e-12)
-    return unbiased_hsic(k, l) / torch.sqrt(norm)
+    pairs_k, pairs_l = _pairs_of(k), _pairs_of(l)
+    norm = (_own_hsic(k, pairs_k) * _own_hsic(l, pairs_l)).clamp_min(1e-12)
+    return _hsic(pairs_k, pairs_l) / torch.sqrt(norm)
 
 
-def _own_hsic(k: Tensor) -> Tensor:
+def _own_hsic(k: Tensor, pairs: "_Pairs") -> Tensor:
     """HSIC(K, K), at least a tenth of the biased estimate: of a few images the unbiased one may be 0."""
-    centred = k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
+    means = k.mean(0)
+    centred = k - means - means[:, None] + means.mean()
     biased = centred.square().sum() / (len(k) - 1) ** 2
-    return torch.maximum(unbiased_hsic(k, k), 0.1 * biased)
+    return torch.maximum(_hsic(pairs, pairs), 0.1 * biased)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -210,10 +225,25 @@ def unbiased_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
     k, l : Tensor, shape (N, N)
         Kernel matrices; N ≥ 4.
     """
-    count = len(k)
-    off_diagonal = 1 - torch.eye(count, device=k.device, dtype=k.dtype)
-    k, l = k * off_diagonal, l * off_diagonal  # noqa: E741
-    trace = (k * l).sum()
-    means = k.sum() * l.sum() / ((count - 1) * (count - 2))
-    cross = 2 / (count - 2) * (k.sum(0) * l.sum(0)).sum()
+    return _hsic(_pairs_of(k), _pairs_of(l))
+
+
+class _Pairs(NamedTuple):
+    """A kernel matrix without its diagonal, and the sum of each column."""
+
+    kernel: Tensor
+    sums: Tensor
+
+
+def _pairs_of(kernel: Tensor) -> _Pairs:
+    kernel = kernel - torch.diag_embed(kernel.diagonal())
+    return _Pairs(kernel, kernel.sum(0))
+
+
+def _hsic(k: _Pairs, l: _Pairs) -> Tensor:  # noqa: E741
+    """See `unbiased_hsic`."""
+    count = len(k.sums)
+    trace = (k.kernel * l.kernel).sum()
+    means = k.sums.sum() * l.sums.sum() / ((count - 1) * (count - 2))
+    cross = 2 / (count - 2) * (k.sums * l.sums).sum()
     return (trace + means - cross) / (count * (count - 3))

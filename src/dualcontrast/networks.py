@@ -1,7 +1,7 @@
 """Encoders and decoders, sized from the image's shape."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -92,11 +92,12 @@ class ChannelsLastConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve images (N, C, H, W)."""
-        return self._conv_forward(input, _channels_last(self.weight), self.bias)
+        on_cpu = self.weight.device.type == "cpu"
+        return self._conv_forward(input, _channels_last(self.weight) if on_cpu else self.weight, self.bias)
 
 
 class ChannelsLastConv3d(nn.Conv3d):
-    """The same for volumes."""
+    """The same for volumes; on a GPU too, which would turn each input and output into that order and back."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve volumes (N, C, D, H, W)."""
@@ -105,8 +106,6 @@ class ChannelsLastConv3d(nn.Conv3d):
 
 def _channels_last(weight: Tensor) -> Tensor:
     """Lay out a kernel so that the convolution and its output follow; the parameter stays as it is."""
-    if weight.device.type != "cpu":
-        return weight
     return weight.to(memory_format=torch.channels_last if weight.ndim == 4 else torch.channels_last_3d)
 
 
@@ -222,13 +221,30 @@ class TwoCodeEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Encoding:
         """Infer both posteriors, see `Method.encode`."""
-        features = self.features(images)
-        content = self.centre_content(self.content_mean(features))
-        transformation = self.centre_transformation(self.transformation_mean(features))
-        return Encoding(
-            Posterior(content, self.content_log_variance(features)),
-            Posterior(transformation, self.transformation_log_variance(features)),
+        heads = (
+            self.content_mean,
+            self.transformation_mean,
+            self.content_log_variance,
+            self.transformation_log_variance,
         )
+        content, transformation, content_log_variance, transformation_log_variance = _outputs_of(
+            heads, self.features(images)
+        )
+        return Encoding(
+            Posterior(self.centre_content(content), content_log_variance),
+            Posterior(self.centre_transformation(transformation), transformation_log_variance),
+        )
+
+
+def _outputs_of(heads: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
+    """Apply heads to the same features (N, size); all linear ones in one matrix product.
+
+    Products with a few columns each take a GPU as long as one with all of them.
+    """
+    linear = [head for head in heads if isinstance(head, nn.Linear)]
+    weight, bias = (torch.cat([getattr(head, name) for head in linear]) for name in ("weight", "bias"))
+    together = iter(F.linear(features, weight, bias).split([head.out_features for head in linear], dim=1))
+    return [next(together) if isinstance(head, nn.Linear) else head(features) for head in heads]
 
 
 class FullyConnectedDecoder(nn.Module):

@@ -66,7 +66,7 @@ def test_generative_terms_reach_both_codes_and_the_contrast_only_content():
     heads = method.encoder.content_mean, method.encoder.transformation_mean
     method.losses(batch_of_bars(), generator, "all")["nt_xent"].backward()
     content, transformation = (head.weight.grad for head in heads)
-    assert content.abs().sum() > 0 and transformation is None
+    assert content.any() and not transformation.any()
     method.losses(batch_of_bars(), generator, "all")["reconstruction"].backward()
     assert heads[1].weight.grad.abs().sum() > 0
 

@@ -11,7 +11,6 @@ from dualcontrast import settings
 from dualcontrast.errors import SettingError
 
 NODES = 6
-ON_GPU = 10
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Shape:
         Images a step, in the authors' code and in `reference`.
     best_preset : str
         Timed beside `reference`, with its own batch.
-    images : int
-        Images of an epoch on a CPU, of which each procedure takes as many full batches as there are; on a
-        GPU, `ON_GPU` times as many.
+    images, images_on_gpu : int
+        Images of an epoch on a CPU and on a GPU, of which each procedure takes as many full batches as there
+        are.
     targets : mapping of str to Target
         By type of device.
     """
@@ -61,11 +60,12 @@ class Shape:
     batch: int
     best_preset: str
     images: int
+    images_on_gpu: int
     targets: Mapping[str, Target] = field(default_factory=dict)
 
     def images_on(self, device: str) -> int:
         """Images of an epoch on a type of device."""
-        return self.images * (ON_GPU if device == "cuda" else 1)
+        return self.images_on_gpu if device == "cuda" else self.images
 
 
 SHAPES = {
@@ -79,6 +79,7 @@ SHAPES = {
             100,
             "default",
             2_560,
+            25_600,
             {"cpu": Target(4, 3, 0.4), "cuda": Target(20, 3)},
         ),
         Shape(
@@ -89,6 +90,7 @@ SHAPES = {
             100,
             "default",
             768,
+            7_680,
             {"cpu": Target(4, 3, 0.4), "cuda": Target(encoding=3)},
         ),
         Shape(
@@ -99,6 +101,7 @@ SHAPES = {
             50,
             "subtomogram",
             100,
+            5_000,
             {"cpu": Target(5, 3, 0.4), "cuda": Target(10, 3, 0.5)},
         ),
     )

@@ -67,11 +67,12 @@ def as_float32(stored: np.ndarray) -> np.ndarray:
     """Convert stored pixels to float32.
 
     8- and 16-bit unsigned integers are divided by the type's largest value. All other types are returned
-    as they are: wider integers rarely use their whole range, and signed ones are measurements.
+    as they are: wider integers rarely use their whole range, and signed ones are measurements. What is
+    float32 already is not copied.
     """
     with np.errstate(over="ignore"):
         # A float64 too large for float32 becomes infinite, which `check_finite` reports by name.
-        pixels = stored.astype(np.float32)
+        pixels = stored.astype(np.float32, copy=False)
     if stored.dtype.kind == "u" and stored.dtype.itemsize <= 2:
         pixels /= np.iinfo(stored.dtype).max
     return pixels

@@ -22,7 +22,9 @@ from dualcontrast.spread import own_rows, spread
 from dualcontrast.training.block_shuffle import BlockShuffle
 from dualcontrast.training.windows import stream
 
-RESIDENT_BYTES = 2 * 2**30
+# Images that are kept in memory, and are not read again in every epoch; of a GPU's memory a share, if that is
+# more. Of all its memory: the order of the images must not depend on what else uses the GPU.
+RESIDENT_BYTES, RESIDENT_SHARE = 2 * 2**30, 0.25
 READ_AHEAD = 4
 # Threads that read what is encoded. On a CPU the cores are busy with the networks.
 READERS = {"cpu": 1, "cuda": 4}
@@ -82,6 +84,13 @@ def read_ahead(
             yield images
 
 
+def resident_bytes(device: torch.device) -> float:
+    """How large a training set may be that is kept on a device."""
+    if device.type != "cuda":
+        return RESIDENT_BYTES
+    return max(RESIDENT_BYTES, RESIDENT_SHARE * torch.cuda.get_device_properties(device).total_memory)
+
+
 def read_wedges(source: ImageSource, preparation: Preparation, rows: np.ndarray) -> Tensor | None:
     """Read the Fourier weights of prepared volumes, (n, D, H, W // 2 + 1); None where there are none."""
     parts = []
@@ -121,7 +130,7 @@ class Batches:
     the same for any number of ranks.
 
     Every epoch visits each image once. The epoch is cut into `ceil(N / batch_size)` batches of nearly equal
-    size, so the last one is never a rest of one or two images. Images that fit into `RESIDENT_BYTES` are
+    size, so the last one is never a rest of one or two images. Images that fit (`resident_bytes`) are
     kept on the device; larger sets are read again in every epoch, ahead of the training. Those that are
     stored in blocks are shuffled by block (see `BlockShuffle`), in windows of `WINDOW_BYTES`, so that each
     block is read once; others are read one by one.
@@ -170,8 +179,8 @@ class Batches:
         self._shuffle: BlockShuffle | None = None
         wedge = read_wedges(source, preparation, rows[:1])
         each = math.prod(preparation.image_shape) + (0 if wedge is None else wedge.numel())
-        if len(rows) * each * 4 <= RESIDENT_BYTES:
-            self._resident = _on_device(self._read(np.arange(len(rows))), device)
+        if len(rows) * each * 4 <= resident_bytes(device):
+            self._resident = self._read_all()
             return
         self._streamed = True
         if (blocks := source.blocks_of(rows)) is not None:
@@ -239,6 +248,24 @@ class Batches:
             skipped = sum(len(part) for part in np.array_split(order, self.per_epoch)[:within])
             yield from np.split(order[skipped:], ends[ends > skipped][:-1] - skipped)
             epoch, within = epoch + 1, 0
+
+    def _read_all(self) -> Batch:
+        """Read all images onto the device, and never hold more than a few parts of them elsewhere."""
+        parts = _parts(self._source, self._rows)
+        images = torch.empty((len(self._rows), *self._preparation.image_shape), device=self._device)
+        wedges: Tensor | None = None
+        first = 0
+        found = read_ahead(self._source, self._preparation, parts, self._device)
+        for part, prepared in zip(parts, found, strict=True):
+            places = slice(first, first + len(part))
+            images[places] = prepared
+            measured = read_wedges(self._source, self._preparation, part)
+            if measured is not None:
+                if wedges is None:
+                    wedges = torch.empty((len(self._rows), *measured.shape[1:]), device=self._device)
+                wedges[places] = measured
+            first += len(part)
+        return Batch(images, wedges)
 
     def _read(self, places: np.ndarray) -> Batch:
         rows = self._rows[places]

@@ -62,7 +62,7 @@ class Steps:
         self._generator = torch.Generator(fabric.device)
         self._on_gpu = fabric.device.type == "cuda"
         self._rates: list[Any] = []
-        self._weights: dict[str, Any] = {}
+        self._weights: dict[str, Tensor] = {}
         self._numbers: Tensor | None = None
         self._terms: list[str] = []
         self._sums: Tensor | None = None
@@ -90,7 +90,8 @@ class Steps:
     def _tell(self, rates: list[float], weights: dict[str, float]) -> None:
         """Set learning rates and weights; on a GPU in tensors that stay where they are, for recordings."""
         if not self._on_gpu:
-            self._rates, self._weights = rates, weights
+            self._rates = rates
+            self._weights = dict(zip(weights, torch.tensor(list(weights.values())), strict=True))
             return
         numbers = torch.tensor([*rates, *weights.values()], dtype=torch.float32)
         if self._numbers is None:
@@ -108,7 +109,8 @@ class Steps:
             with self._fabric.autocast():
                 terms = self._model.losses(batch, self._generator, phase.name)
             terms = {name: at_least_float32(value) for name, value in terms.items()}
-            loss = torch.stack([self._weights[name] * value for name, value in terms.items()]).sum()
+            weights = torch.stack([self._weights[name] for name in terms])
+            loss = (weights * torch.stack(list(terms.values()))).sum()
             for group in optimiser.param_groups:
                 group["lr"] = rate
                 # Adam wants to be told when it is recorded.
