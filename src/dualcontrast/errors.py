@@ -36,3 +36,7 @@ class SettingError(UserError):
 
 class RunError(UserError):
     """A run folder or checkpoint that is missing, of another kind, or would be overwritten."""
+
+
+class LostRankError(RunError):
+    """Another process of this training is gone, so that this one cannot go on."""

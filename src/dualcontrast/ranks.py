@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dualcontrast.errors import RunError
+from dualcontrast.errors import LostRankError
 
 # How long a rank waits for one that is alive but silent; one that is gone is noticed at once.
 TIMEOUT = timedelta(minutes=10)
@@ -21,10 +21,6 @@ TIMEOUT = timedelta(minutes=10)
 PATIENCE = timedelta(days=30)
 # Groups that talk through the CPU, whatever the training itself runs on: a flag does not stall a GPU.
 _groups: dict[timedelta, Any] = {}
-
-
-class LostRankError(RunError):
-    """Another process of this training is gone, so that this one cannot go on."""
 
 
 def world_size() -> int:

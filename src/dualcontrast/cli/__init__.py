@@ -1,13 +1,14 @@
 """The command line: parses options, calls the Python API, prints. One file a verb."""
 
 import logging
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from dualcontrast.errors import UserError
+from dualcontrast.errors import LostRankError, UserError
 from dualcontrast.memory import is_out_of_memory
 
 BAD_INPUT = 2
@@ -60,6 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
         build_app()(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         fail(f"{error} (see `dualcontrast --help`)")
+    except LostRankError as error:
+        tell(str(error))
+        # At once: threads that still wait for the other process would abort this one while Python ends.
+        os._exit(BAD_INPUT)
     except UserError as error:
         fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -76,5 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def fail(message: str) -> None:
     """Print one line on standard error and exit with code 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    tell(message)
     sys.exit(BAD_INPUT)
+
+
+def tell(message: str) -> None:
+    """Print an error as one line on standard error."""
+    sys.stdout.flush()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
