@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -29,6 +30,16 @@ def test_cosine_terms_by_hand():
     assert losses.cosine_similarity(a, b).item() == pytest.approx(1 / 3)
     assert losses.cosine_distance(a, b).item() == pytest.approx(2 / 3)
     assert losses.signed_cosine_distance(a, b).item() == pytest.approx(4 / 3)
+
+
+def test_cosines_of_faint_codes_and_of_zeros_are_those_of_torch():
+    a = torch.tensor([[3e-7, 4e-7], [0.0, 0.0], [1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([[4e-7, 3e-7], [1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    found = losses.signed_cosine_distance(a, b)
+    assert found.item() == pytest.approx(1 - 24 / 25 / 3)
+    (gradient,) = torch.autograd.grad(found, a)
+    (expected,) = torch.autograd.grad(1 - F.cosine_similarity(a, b, dim=-1, eps=1e-8).mean(), a)
+    assert_allclose(gradient, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_cosine_terms_against_numpy():
@@ -98,7 +109,7 @@ def test_hsic_is_the_u_statistic():
                     if len({i, j, q, r}) == 4:
                         total += k[i, j] * (gauss[i, j] + gauss[q, r] - 2 * gauss[i, q])
                         number += 1
-    actual = losses.unbiased_hsic(torch.tensor(k), torch.tensor(gauss)).item()
+    actual = losses.unbiased_hsic(*(losses.pairs_of(torch.tensor(kernel)) for kernel in (k, gauss))).item()
     assert actual == pytest.approx(total / number, abs=1e-10)
 
 

@@ -16,8 +16,9 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     both codes first; on a GPU each takes as long as a layer of a small network.
     """
     a, b = at_least_float32(a), at_least_float32(b)
-    lengths = torch.linalg.vector_norm(a, dim=-1) * torch.linalg.vector_norm(b, dim=-1)
-    return (a * b).sum(dim=-1) / lengths.clamp_min(1e-8)
+    # At least so long each: gradients of codes of zeros stay as large as those of torch's function.
+    of_a, of_b = (torch.linalg.vector_norm(codes, dim=-1).clamp_min(1e-8) for codes in (a, b))
+    return (a * b).sum(dim=-1) / (of_a * of_b)
 
 
 def absolute_cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -179,17 +180,17 @@ def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
 
 def alignment(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
     """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) of two kernel matrices (N, N)."""
-    pairs_k, pairs_l = _pairs_of(k), _pairs_of(l)
+    pairs_k, pairs_l = pairs_of(k), pairs_of(l)
     norm = (_own_hsic(k, pairs_k) * _own_hsic(l, pairs_l)).clamp_min(1e-12)
-    return _hsic(pairs_k, pairs_l) / torch.sqrt(norm)
+    return unbiased_hsic(pairs_k, pairs_l) / torch.sqrt(norm)
 
 
-def _own_hsic(k: Tensor, pairs: "_Pairs") -> Tensor:
+def _own_hsic(k: Tensor, pairs: "Pairs") -> Tensor:
     """HSIC(K, K), at least a tenth of the biased estimate: of a few images the unbiased one may be 0."""
     means = k.mean(0)
     centred = k - means - means[:, None] + means.mean()
     biased = centred.square().sum() / (len(k) - 1) ** 2
-    return torch.maximum(_hsic(pairs, pairs), 0.1 * biased)
+    return torch.maximum(unbiased_hsic(pairs, pairs), 0.1 * biased)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -217,31 +218,27 @@ def whiten(codes: Tensor, shrinkage: float = 1e-3) -> Tensor:
     return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
 
 
-def unbiased_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
-    """Unbiased estimate of the Hilbert-Schmidt independence criterion (Song et al. 2012, equation 5).
-
-    Parameters
-    ----------
-    k, l : Tensor, shape (N, N)
-        Kernel matrices; N ≥ 4.
-    """
-    return _hsic(_pairs_of(k), _pairs_of(l))
-
-
-class _Pairs(NamedTuple):
-    """A kernel matrix without its diagonal, and the sum of each column."""
+class Pairs(NamedTuple):
+    """A kernel matrix (N, N) without its diagonal, and the sum of each of its columns (N,)."""
 
     kernel: Tensor
     sums: Tensor
 
 
-def _pairs_of(kernel: Tensor) -> _Pairs:
+def pairs_of(kernel: Tensor) -> Pairs:
+    """Leave the diagonal of a kernel matrix out."""
     kernel = kernel - torch.diag_embed(kernel.diagonal())
-    return _Pairs(kernel, kernel.sum(0))
+    return Pairs(kernel, kernel.sum(0))
 
 
-def _hsic(k: _Pairs, l: _Pairs) -> Tensor:  # noqa: E741
-    """See `unbiased_hsic`."""
+def unbiased_hsic(k: Pairs, l: Pairs) -> Tensor:  # noqa: E741
+    """Unbiased estimate of the Hilbert-Schmidt independence criterion (Song et al. 2012, equation 5).
+
+    Parameters
+    ----------
+    k, l : Pairs
+        Of kernel matrices (N, N); N ≥ 4.
+    """
     count = len(k.sums)
     trace = (k.kernel * l.kernel).sum()
     means = k.sums.sum() * l.sums.sum() / ((count - 1) * (count - 2))

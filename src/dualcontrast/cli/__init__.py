@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
     except LostRankError as error:
         tell(str(error))
         # At once: threads that still wait for the other process would abort this one while Python ends.
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(BAD_INPUT)
     except UserError as error:
         fail(str(error))
@@ -87,5 +89,4 @@ def fail(message: str) -> None:
 
 def tell(message: str) -> None:
     """Print an error as one line on standard error."""
-    sys.stdout.flush()
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
