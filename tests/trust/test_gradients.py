@@ -29,7 +29,7 @@ LOSSES = {
     "whiten": lambda a, b: losses.whiten(torch.cat((a, b))),
     "whitened_gaussian_kernel": lambda a, b: losses.whitened_gaussian_kernel(torch.cat((a, b))),
     "alignment": lambda a, b: losses.alignment(a @ a.T, b @ b.T),
-    "unbiased_hsic": lambda a, b: losses.unbiased_hsic(a @ a.T, b @ b.T),
+    "unbiased_hsic": lambda a, b: losses.unbiased_hsic(losses.pairs_of(a @ a.T), losses.pairs_of(b @ b.T)),
 }
 
 
