@@ -190,3 +190,24 @@ def test_mutual_information_of_clusters():
     expected = (joint * np.log(joint / np.outer(marginal, marginal))).sum()
     logits = torch.log(torch.tensor(np.array([p, q])))
     assert losses.mutual_information(logits, logits).item() == pytest.approx(expected, rel=1e-6)
+
+
+LOSSES_OF_PAIRS = {
+    "info_nce": lambda a, b: torch.stack(losses.info_nce(a, b, 0.2)),
+    "nt_xent": lambda a, b: losses.nt_xent(a, b, 0.2),
+    "mutual_information": losses.mutual_information,
+    "kernel_alignment": losses.kernel_alignment,
+    "whitened_kernel_alignment": losses.whitened_kernel_alignment,
+    "signed_cosine_distance": losses.signed_cosine_distance,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES_OF_PAIRS)
+def test_losses_are_of_single_precision_in_mixed_precision(name: str):
+    """Codes come rounded from the networks; what is made of them is not rounded again."""
+    a, b = (torch.tensor(random_codes(40, 10, seed=seed)).bfloat16() for seed in (0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = LOSSES_OF_PAIRS[name](a, b)
+    assert found.dtype == torch.float32
+    expected = LOSSES_OF_PAIRS[name](a.double(), b.double())
+    assert_allclose(found.numpy(), expected.numpy(), rtol=2e-5, atol=1e-6)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import SettingError
 from dualcontrast.fourier import fourier_crop, fourier_pad
+from dualcontrast.full_precision import full_precision
 from dualcontrast.spread import by_rows
 
 # Linear interpolation, by which volumes are turned, leaves little of what is finer.
@@ -169,34 +170,33 @@ class BallHarmonics(nn.Module):
         return self.channels * (self.waves[0] + len(self.pairs))
 
     @by_rows("volumes")
+    @full_precision
     def coefficients(self, volumes: Tensor) -> Tensor:
         """Return f_klm of volumes (N, C, D, H, W), shape (N, coefficient_count), in single precision."""
-        # Sums over thousands of voxels: half precision will not do.
-        with torch.autocast(volumes.device.type, enabled=False):
-            volumes = volumes.float()
-            if self.box != self.full:
-                volumes = fourier_crop(volumes, self.box[0])
-            return (volumes.flatten(2)[..., self.inside] @ self.harmonics.T).flatten(1)
+        volumes = volumes.float()
+        if self.box != self.full:
+            volumes = fourier_crop(volumes, self.box[0])
+        return (volumes.flatten(2)[..., self.inside] @ self.harmonics.T).flatten(1)
 
     @by_rows("coefficients")
+    @full_precision
     def volumes(self, coefficients: Tensor) -> Tensor:
         """Add up the waves of coefficients (N, coefficient_count) to volumes (N, C, D, H, W)."""
-        with torch.autocast(coefficients.device.type, enabled=False):
-            waves = coefficients.float().unflatten(1, (self.channels, -1)) @ self.harmonics
-            flat = waves.new_zeros(*waves.shape[:2], math.prod(self.box))
-            volumes = flat.index_copy(2, self.inside, waves).unflatten(2, self.box)
-            return volumes if self.box == self.full else fourier_pad(volumes, self.full[0])
+        waves = coefficients.float().unflatten(1, (self.channels, -1)) @ self.harmonics
+        flat = waves.new_zeros(*waves.shape[:2], math.prod(self.box))
+        volumes = flat.index_copy(2, self.inside, waves).unflatten(2, self.box)
+        return volumes if self.box == self.full else fourier_pad(volumes, self.full[0])
 
     @by_rows("coefficients")
+    @full_precision
     def invariants(self, coefficients: Tensor) -> Tensor:
         """Return f_k00 and P_l(k, k') of coefficients (N, coefficient_count), shape (N, invariant_count)."""
-        with torch.autocast(coefficients.device.type, enabled=False):
-            coefficients = coefficients.float().unflatten(1, (self.channels, -1))
-            powers, start = [], 0
-            for degree, waves in enumerate(self.waves):
-                orders = 2 * degree + 1
-                f = coefficients[..., start : start + waves * orders].unflatten(-1, (waves, orders))
-                powers.append((f @ f.mT / math.sqrt(orders)).flatten(-2))
-                start += waves * orders
-            mixed = torch.cat(powers, dim=-1)[..., self.pairs]
-            return torch.cat((coefficients[..., : self.waves[0]], mixed), dim=-1).flatten(1)
+        coefficients = coefficients.float().unflatten(1, (self.channels, -1))
+        powers, start = [], 0
+        for degree, waves in enumerate(self.waves):
+            orders = 2 * degree + 1
+            f = coefficients[..., start : start + waves * orders].unflatten(-1, (waves, orders))
+            powers.append((f @ f.mT / math.sqrt(orders)).flatten(-2))
+            start += waves * orders
+        mixed = torch.cat(powers, dim=-1)[..., self.pairs]
+        return torch.cat((coefficients[..., : self.waves[0]], mixed), dim=-1).flatten(1)

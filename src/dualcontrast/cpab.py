@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dualcontrast.constants import constant
+from dualcontrast.full_precision import full_precision
 from dualcontrast.spread import by_rows
 
 # On a GPU, the arrays of so many points are kept at once for the backward pass: about 0.6 GB at 50 steps.
@@ -167,6 +168,7 @@ class CPAB(nn.Module):
         """
         return (theta @ self.basis.flatten(0, 2).T).unflatten(1, self.basis.shape[:3])
 
+    @full_precision
     def transform(self, points: Tensor, theta: Tensor) -> Tensor:
         """Move points by T_θ; differentiable once, in both.
 
@@ -181,15 +183,15 @@ class CPAB(nn.Module):
         Tensor, shape (N, P, 2)
             Where they arrive.
         """
-        with torch.autocast(theta.device.type, enabled=False):
-            # In units of rectangles, triangles are found by rounding down.
-            scale = constant((*self.cells, 1), self.basis.dtype, self.basis.device)
-            maps = self.velocities(theta.to(self.basis.dtype)) * scale[:2, None] / scale
-            change = exp_minus_1(F.pad(maps / self.steps, (0, 0, 0, 1)))[..., :2, :]
-            placed = (points.to(self.basis.dtype) * scale[:2]).expand(len(theta), -1, -1)
-            return flow(placed, change, self.cells, self.steps) / scale[:2]
+        # In units of rectangles, triangles are found by rounding down.
+        scale = constant((*self.cells, 1), self.basis.dtype, self.basis.device)
+        maps = self.velocities(theta.to(self.basis.dtype)) * scale[:2, None] / scale
+        change = exp_minus_1(F.pad(maps / self.steps, (0, 0, 0, 1)))[..., :2, :]
+        placed = (points.to(self.basis.dtype) * scale[:2]).expand(len(theta), -1, -1)
+        return flow(placed, change, self.cells, self.steps) / scale[:2]
 
     @by_rows("images", "theta")
+    @full_precision
     def warp(self, images: Tensor, theta: Tensor) -> Tensor:
         """Resample images at the moved positions of their pixels: the result at p is the image at T_θ(p).
 
@@ -209,10 +211,7 @@ class CPAB(nn.Module):
         )
         pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
         moved = self.transform(pixels.flatten(0, 1), theta).unflatten(1, (height, width))
-        with torch.autocast(images.device.type, enabled=False):
-            return F.grid_sample(
-                images.to(moved.dtype), 2 * moved - 1, padding_mode="border", align_corners=True
-            )
+        return F.grid_sample(images.to(moved.dtype), 2 * moved - 1, padding_mode="border", align_corners=True)
 
 
 def triangle_of(points: Tensor, cells: tuple[int, int]) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dualcontrast.full_precision import full_precision
 from dualcontrast.methods.base import Posterior
 
 
@@ -63,6 +64,7 @@ def derangement(count: int, generator: torch.Generator) -> Tensor:
     return partner
 
 
+@full_precision
 def info_nce(
     a: Tensor, b: Tensor, temperature: float, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -83,7 +85,7 @@ def info_nce(
         How much each image counts in both means, 1 unless given. As a partner that others must not be
         taken for, each counts fully.
     """
-    scores = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
+    scores = _directions(a) @ _directions(b).T / temperature
     attracting = -scores.diagonal()
     repelling = (scores.logsumexp(dim=1) + scores.logsumexp(dim=0)) / 2
     if weights is not None:
@@ -91,6 +93,7 @@ def info_nce(
     return attracting.mean(), repelling.mean()
 
 
+@full_precision
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """NT-Xent over the 2N codes of two views of each image (Chen et al. 2020, equation 1).
 
@@ -103,13 +106,14 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     temperature : float
         τ; the scores are cos / τ.
     """
-    codes = F.normalize(torch.cat((a, b)), dim=1)
+    codes = _directions(torch.cat((a, b)))
     scores = codes @ codes.T / temperature
     scores = scores.masked_fill(torch.eye(len(codes), dtype=torch.bool, device=codes.device), -torch.inf)
     partner = torch.arange(len(codes), device=codes.device).roll(len(a))
     return F.cross_entropy(scores, partner)
 
 
+@full_precision
 def mutual_information(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mutual information, in nats, between the clusters that paired images are put into.
 
@@ -134,6 +138,7 @@ def mutual_information(a: Tensor, b: Tensor, weights: Tensor | None = None) -> T
     return (joint * (joint / independent).log()).sum()
 
 
+@full_precision
 def kernel_alignment(content: Tensor, transformation: Tensor, temperature: float = 0.3) -> Tensor:
     """Statistical dependence of two codes over a batch: centred kernel alignment, 0 if independent.
 
@@ -151,13 +156,12 @@ def kernel_alignment(content: Tensor, transformation: Tensor, temperature: float
     temperature : float
         Width of the content kernel.
     """
-    # Differences of large sums and a matrix factor: half precision will not do.
-    with torch.autocast(transformation.device.type, enabled=False):
-        directions = F.normalize(at_least_float32(content), dim=1)
-        k = torch.exp((directions @ directions.T - 1) / temperature)
-        return alignment(k, whitened_gaussian_kernel(transformation))
+    directions = _directions(content)
+    k = torch.exp((directions @ directions.T - 1) / temperature)
+    return alignment(k, whitened_gaussian_kernel(transformation))
 
 
+@full_precision
 def whitened_kernel_alignment(a: Tensor, b: Tensor) -> Tensor:
     """`kernel_alignment` with the Gaussian kernel on both whitened codes; symmetric in them.
 
@@ -166,8 +170,7 @@ def whitened_kernel_alignment(a: Tensor, b: Tensor) -> Tensor:
     a, b : Tensor, shapes (N, dim) and (N, other_dim)
         N ≥ 4; row i of both belongs to image i.
     """
-    with torch.autocast(a.device.type, enabled=False):
-        return alignment(whitened_gaussian_kernel(a), whitened_gaussian_kernel(b))
+    return alignment(whitened_gaussian_kernel(a), whitened_gaussian_kernel(b))
 
 
 def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
@@ -191,6 +194,11 @@ def _own_hsic(k: Tensor, pairs: "Pairs") -> Tensor:
     centred = k - means - means[:, None] + means.mean()
     biased = centred.square().sum() / (len(k) - 1) ** 2
     return torch.maximum(unbiased_hsic(pairs, pairs), 0.1 * biased)
+
+
+def _directions(codes: Tensor) -> Tensor:
+    """Codes of unit length."""
+    return F.normalize(at_least_float32(codes), dim=1)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ All changes of one view are composed into a single sampling grid, so an image is
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, wraps
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dualcontrast.constants import constant
+from dualcontrast.full_precision import full_precision
 from dualcontrast.mask import spherical_mask
 from dualcontrast.rotations import matrices_of_angles, matrices_of_vectors, vectors_of_matrices
 from dualcontrast.spread import alongside, by_rows
@@ -25,7 +26,6 @@ from dualcontrast.wedge import apply_wedge, move_wedges
 Interpolation = Literal["bilinear", "nearest"]
 Rotations = Literal["axes", "uniform"]
 Amount = Annotated[float, Field(ge=0)]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,6 @@ class ViewConfig:
     elastic_nodes: Annotated[int, Field(ge=1)] = 4
 
 
-def _exact(function: Function) -> Function:
-    """Leave mixed precision, in which positions would be rounded to a fifth of a pixel."""
-
-    @wraps(function)
-    def wrapped(images: Tensor, *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(images.device.type, enabled=False):
-            return function(images, *args, **kwargs)
-
-    return wrapped  # pyright: ignore[reportReturnType]
-
-
 def uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
     """Draw from U(-limit, limit) on the generator's device."""
     return (2 * torch.rand(shape, generator=generator, device=generator.device) - 1) * limit
@@ -116,7 +105,7 @@ def rotation_matrices(angles: Tensor) -> Tensor:
     return matrices_of_angles(angles)
 
 
-@_exact
+@full_precision
 @by_rows("images", "matrices", "displacements")
 def sample(
     images: Tensor,
@@ -260,7 +249,7 @@ def draw_rotations(
     return angles, rotation_matrices(angles)
 
 
-@_exact
+@full_precision
 def random_view(
     images: Tensor, config: ViewConfig, generator: torch.Generator, wedges: Tensor | None = None
 ) -> View:
@@ -321,7 +310,7 @@ def _mask(spatial: tuple[int, ...], diameter: float, device: torch.device) -> Te
     return spherical_mask(spatial, diameter).to(device)
 
 
-@_exact
+@full_precision
 def view_pair(
     images: Tensor, config: ViewConfig, generator: torch.Generator, wedges: Tensor | None = None
 ) -> tuple[View, View]:

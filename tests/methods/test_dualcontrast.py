@@ -419,7 +419,7 @@ def test_decoded_images_leave_the_running_statistics_alone():
 @pytest.mark.parametrize("term", ["rotation", "rotation_c"])
 def test_an_angle_that_is_always_zero_cannot_be_asked_for(term):
     changes = {
-        "near_views_count": True,
+        "near_views_count": 1,
         "views.max_angle": 0.0,
         "weights.rotation": 0.0,
         "weights.rotation_c": 0.0,
@@ -432,7 +432,7 @@ def test_an_angle_that_is_always_zero_cannot_be_asked_for(term):
     assert all(value.isfinite() for value in losses_found.values())
 
 
-NEAR_VIEWS = replace(DEFAULT.config, {"near_views_count": True})
+NEAR_VIEWS = replace(DEFAULT.config, {"near_views_count": 1})
 
 
 def test_views_that_are_turned_far_count_little():
@@ -441,6 +441,19 @@ def test_views_that_are_turned_far_count_little():
     counts = method_of(NEAR_VIEWS)._counts_of_pairs(angles)
     assert counts is not None
     torch.testing.assert_close(counts, torch.tensor([2.0, 1.0, 0.0, 1.5]))
+    # Squared, (1 + cos u)² is 3/2 in the mean.
+    squared = method_of(replace(NEAR_VIEWS, {"near_views_count": 2}))._counts_of_pairs(angles)
+    assert squared is not None
+    torch.testing.assert_close(squared, torch.tensor([8 / 3, 2 / 3, 0.0, 3 / 2]))
+
+
+@pytest.mark.parametrize("power", [1, 2, 3, 5])
+def test_pairs_count_one_in_the_mean_over_all_angles(power):
+    counts = method_of(replace(NEAR_VIEWS, {"near_views_count": power}))._counts_of_pairs(
+        torch.linspace(-90, 90, 721)[:-1]
+    )
+    assert counts is not None
+    assert counts.mean().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_an_image_turned_as_far_as_views_go_has_no_part_in_the_contrast(monkeypatch):

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 
 from dualcontrast.errors import DataError, RunError
-from dualcontrast.methods.base import Recipe
+from dualcontrast.methods.base import Batch, Method, Recipe
 from dualcontrast.model import Model
 from dualcontrast.prepare import choose_preparation
 from dualcontrast.random_streams import numpy_stream, stream_seed, torch_stream
@@ -16,6 +18,7 @@ from dualcontrast.training.batches import Batches
 from dualcontrast.training.checkpoint import load_checkpoint, save_checkpoint
 from dualcontrast.training.loop import Checkpointing
 from dualcontrast.training.schedule import learning_rate
+from dualcontrast.training.step import Steps
 from toy_images import bar_source
 
 
@@ -34,6 +37,41 @@ def test_one_cycle_schedule_rises_and_falls_to_zero():
     # Half-way down the cosine, at step 10 + 45, the rate is half.
     assert rates[55] == pytest.approx(0.5e-3)
     assert rates[-1] == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * 89 / 90)))
+
+
+class _Slope(Method):
+    """One weight, whose gradient is the first pixel of the batch."""
+
+    name = "slope"
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.place = nn.Parameter(torch.zeros(()))
+
+    def encode(self, images):
+        raise NotImplementedError
+
+    def weights(self, progress):
+        return {"slope": 1.0}
+
+    def losses(self, batch, generator, phase):
+        return {"slope": batch.images.flatten()[0] * self.place}
+
+
+@pytest.mark.parametrize("beta2", [0.999, 0.95, 0.0])
+def test_adam_is_that_of_its_paper(beta2):
+    recipe = Recipe(epochs=3, learning_rate=0.1, adam_beta2=beta2)
+    slope = _Slope()
+    steps = Steps(slope, recipe, Fabric(accelerator="cpu", devices=1), 0, 1)
+    first = second = place = 0.0
+    for step, gradient in enumerate([1.0, 3.0, -2.0]):
+        steps.take(Batch(torch.full((1, 1, 1, 1), gradient)), step)
+        # Kingma & Ba 2015, algorithm 1.
+        first = 0.9 * first + 0.1 * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        corrected = first / (1 - 0.9 ** (step + 1)), second / (1 - beta2 ** (step + 1))
+        place -= 0.1 * corrected[0] / (math.sqrt(corrected[1]) + 1e-8)
+        assert slope.place.item() == pytest.approx(place, rel=1e-5)
 
 
 def make_batches(count: int, batch_size: int, seed: int = 0) -> Batches:

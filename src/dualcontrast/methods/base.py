@@ -92,6 +92,9 @@ class Recipe:
         Images a step.
     learning_rate : float
         Of Adam.
+    adam_beta2 : float
+        Share of the running mean of squared gradients that Adam keeps in a step. 0.95 looks back at 20 steps,
+        0.999 at a thousand.
     schedule : {'constant', 'step', 'one_cycle'}
         `step` multiplies the learning rate by `decay` every `decay_epochs` epochs; `one_cycle` warms up
         over the first tenth of the steps and falls to zero along a cosine.
@@ -106,6 +109,7 @@ class Recipe:
     # A loss over pairs needs two images.
     batch_size: Annotated[int, Field(ge=2)] = 100
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     schedule: Literal["constant", "step", "one_cycle"] = "constant"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
     decay_epochs: Annotated[int, Field(ge=1)] = 50

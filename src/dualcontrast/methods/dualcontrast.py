@@ -122,9 +122,10 @@ class DualContrastConfig:
         `pair`: equation 3. `batch`: every other image of the batch is a negative (InfoNCE).
     temperature : float
         Of the `batch` contrast.
-    near_views_count : bool
-        In the `batch` contrast and the clusters, an image and its view at an angle of α count
-        1 + cos(π α / max_angle): twice where α is 0, not at all where it is the largest. In 2-D.
+    near_views_count : int
+        In the `batch` contrast and the clusters, an image and its view at an angle of α count as the n-th
+        power of 1 + cos(π α / max_angle), over its mean: most where α is 0, not at all where it is the
+        largest. 0: all alike. In 2-D, for images that stand upright: in others, c comes to tell the angle.
     positive_z_pair : {'two_draws', 'one_draw', 'exchange'}
         What is decoded for the positive pairs of z. `two_draws` from N(0, I), one for each image of the
         pair (the text); `one_draw` for both (the authors' code); `exchange`: the content of one image with
@@ -156,7 +157,7 @@ class DualContrastConfig:
     exchange_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     content_contrast: Literal["pair", "batch"] = "pair"
     temperature: Annotated[float, Field(gt=0)] = 0.2
-    near_views_count: bool = False
+    near_views_count: Annotated[int, Field(ge=0, le=10)] = 0
     positive_z_pair: Literal["two_draws", "one_draw", "exchange"] = "two_draws"
     positive_z_trains: Literal["all", "encoder"] = "all"
     positive_z_step: Literal["same", "own"] = "same"
@@ -403,10 +404,12 @@ class DualContrastMethod(Method):
 
     def _counts_of_pairs(self, angles: Tensor) -> Tensor | None:
         """How much each image and its view count in the contrast of c; see `near_views_count`."""
-        largest = self.config.views.max_angle
-        if not self.config.near_views_count or largest == 0 or len(self.image_shape) == 4:
+        largest, power = self.config.views.max_angle, self.config.near_views_count
+        if not power or largest == 0 or len(self.image_shape) == 4:
             return None
-        return 1 + torch.cos(angles * (math.pi / largest))
+        # The mean of (1 + cos u)ⁿ over all u.
+        mean = math.comb(2 * power, power) / 2**power
+        return (1 + torch.cos(angles * (math.pi / largest))) ** power / mean
 
     def _variational_terms(
         self, both: Tensor, measured: Tensor | None, encoding: Encoding, generator: torch.Generator

@@ -213,9 +213,7 @@ class Harmony(Method):
         return rigid.poses(transformation[:, : self.motion_length], SHIFT_UNIT)
 
     def _move(self, images: Tensor, matrices: Tensor) -> Tensor:
-        # Positions in half precision would be off by a fraction of a pixel.
-        with torch.autocast(images.device.type, enabled=False):
-            return sample(images.float(), matrices.float())
+        return sample(images.float(), matrices.float())
 
     def _contrast(self, transformation: Tensor) -> Tensor:
         """Factor by which T multiplies, in the shape of an image of one pixel."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses, rigid
+from dualcontrast.full_precision import full_precision
 from dualcontrast.methods.base import Batch, CodeSize, Encoding, Method, Posterior, Preset, Recipe, Weight
 from dualcontrast.networks import check_image_shape, feature_count, paper_encoder
 from dualcontrast.spread import by_rows
@@ -104,18 +105,21 @@ class CoordinateDecoder(nn.Module):
         -------
         Tensor, shape (N, P, channels)
         """
-        # W (B p + b) = (W B) p + W b: the motion of each image is put into its own first layer, and the
-        # coordinates themselves are never made. Half precision would be too coarse for positions.
-        with torch.autocast(content.device.type, enabled=False):
-            layer, moved = self.from_coordinates, back.to(pixels)
-            slopes = moved[..., :-1].mT @ layer.weight.T
-            start = self.from_content(content.to(pixels)) + moved[..., -1] @ layer.weight.T + layer.bias
-            # A coordinate that is always 1 carries the start, so that one product makes the layer.
-            positions = F.pad(pixels, (0, 1), value=1.0).expand(len(content), -1, -1)
-            first = torch.bmm(positions, torch.cat((slopes, start[:, None]), dim=1)).tanh_()
+        first = self._first_layer(content, pixels, back)
         # All pixels of all images in one matrix product.
         rows = self.hidden(first.flatten(0, 1)).tanh_()
         return self.out(rows).unflatten(0, first.shape[:2])
+
+    @full_precision
+    def _first_layer(self, content: Tensor, pixels: Tensor, back: Tensor) -> Tensor:
+        # W (B p + b) = (W B) p + W b: the motion of each image is put into its own first layer, and the
+        # coordinates themselves are never made.
+        layer, moved = self.from_coordinates, back.to(pixels)
+        slopes = moved[..., :-1].mT @ layer.weight.T
+        start = self.from_content(content.to(pixels)) + moved[..., -1] @ layer.weight.T + layer.bias
+        # A coordinate that is always 1 carries the start, so that one product makes the layer.
+        positions = F.pad(pixels, (0, 1), value=1.0).expand(len(content), -1, -1)
+        return torch.bmm(positions, torch.cat((slopes, start[:, None]), dim=1)).tanh_()
 
 
 class SpatialVAE(Method):

@@ -53,9 +53,12 @@ class Steps:
         self._per_epoch, self._total = per_epoch, recipe.epochs * per_epoch
         self._phases = method.phases()
         # Fused: the decoder of volumes has 180 million weights, and one pass over them is enough.
-        adams = [
-            torch.optim.Adam(phase.parameters, lr=recipe.learning_rate, fused=True) for phase in self._phases
-        ]
+        settings: dict[str, Any] = {
+            "lr": recipe.learning_rate,
+            "betas": (0.9, recipe.adam_beta2),
+            "fused": True,
+        }
+        adams = [torch.optim.Adam(phase.parameters, **settings) for phase in self._phases]
         self._model, *self._optimisers = fabric.setup(method, *adams)
         self._model.mark_forward_method("losses")
         self._model.train()
