@@ -77,6 +77,15 @@ class UprightReader(DifferenceReader):
         self.slope = nn.Parameter(torch.ones(1))
         self.offset = nn.Parameter(torch.zeros(1))
 
+    @property
+    def shared_pose(self) -> Tensor:
+        """How surely images share an upright pose, from 0 to 1: 1 from a slope of 0.9 on, 0 up to 0.7.
+
+        The slope is var α / var(θ + α): 1 where all images stand upright, 0.9 where they lie a third as far
+        from it as views are turned, 0.7 at two thirds, ½ where they are turned as much as views.
+        """
+        return ((self.slope.detach() - 0.7) / 0.2).clamp(0, 1)
+
     def error(self, z: Tensor, z_view: Tensor, known: Tensor) -> Tensor:
         """Error of the differences, up to half turns, and mean squared error of the views alone."""
         alone = self.slope * self(z_view) + self.offset

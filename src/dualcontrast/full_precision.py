@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from dualcontrast.spread import Spread
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -24,7 +26,7 @@ def full_precision(function: Function) -> Function:
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        device = next(value for value in args if isinstance(value, Tensor)).device
+        device = next(value for value in args if isinstance(value, (Tensor, Spread))).device
         with torch.autocast(device.type, enabled=False):
             return function(*args, **kwargs)
 

@@ -437,7 +437,7 @@ NEAR_VIEWS = replace(DEFAULT.config, {"near_views_count": 1})
 
 def test_views_that_are_turned_far_count_little():
     angles = torch.tensor([0.0, 45.0, -90.0, 30.0])
-    assert method_of(DEFAULT.config)._counts_of_pairs(angles) is None
+    assert method_of(replace(NEAR_VIEWS, {"near_views_count": 0}))._counts_of_pairs(angles) is None
     counts = method_of(NEAR_VIEWS)._counts_of_pairs(angles)
     assert counts is not None
     torch.testing.assert_close(counts, torch.tensor([2.0, 1.0, 0.0, 1.5]))
@@ -445,6 +445,20 @@ def test_views_that_are_turned_far_count_little():
     squared = method_of(replace(NEAR_VIEWS, {"near_views_count": 2}))._counts_of_pairs(angles)
     assert squared is not None
     torch.testing.assert_close(squared, torch.tensor([8 / 3, 2 / 3, 0.0, 3 / 2]))
+
+
+def test_all_pairs_count_alike_where_images_share_no_pose():
+    angles = torch.tensor([0.0, 45.0, -90.0, 30.0])
+    method = method_of(NEAR_VIEWS)
+    for slope, expected in [(0.5, 4 * [1.0]), (0.7, 4 * [1.0]), (0.9, [2.0, 1.0, 0.0, 1.5])]:
+        with torch.no_grad():
+            method.angle_reader.slope.fill_(slope)
+        torch.testing.assert_close(method._counts_of_pairs(angles), torch.tensor(expected))
+    # Half-way between: √(1 + cos u), whose mean is that of √2 |cos(u / 2)|, which is √2 · 2 / π.
+    with torch.no_grad():
+        method.angle_reader.slope.fill_(0.8)
+    expected = torch.tensor([2.0, 1.0, 0.0, 1.5]).sqrt() / (math.sqrt(2) * 2 / math.pi)
+    torch.testing.assert_close(method._counts_of_pairs(angles), expected)
 
 
 @pytest.mark.parametrize("power", [1, 2, 3, 5])

@@ -115,12 +115,14 @@ def test_killed_before_the_first_checkpoint(images, uninterrupted, tmp_path):
 def test_resumed_from_a_version_that_knew_fewer_settings(images, tmp_path):
     """Such a run has recorded them nowhere, neither in its settings nor in its checkpoint."""
     run = RunFolder(tmp_path / "run")
-    train(str(images), "--output", str(run.path))
+    train(str(images), "--output", str(run.path), "--set", "near_views_count=0")
+    fewer = [("recipe", "least_steps"), ("recipe", "adam_beta2"), ("settings", "near_views_count")]
     config = run.config
-    del config["recipe"]["least_steps"], config["settings"]["near_views_count"]
+    for section, name in fewer:
+        del config[section][name]
     (run.path / "config.yaml").write_text(yaml.safe_dump(config))
     checkpoint = torch.load(run.checkpoint, weights_only=True)
-    for section, name in (("recipe", "least_steps"), ("settings", "near_views_count")):
+    for section, name in fewer:
         del checkpoint["identity"][section][name]
     torch.save(checkpoint, run.checkpoint)
     expected = (run.path / "weights.safetensors").read_bytes()

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import losses
-from dualcontrast.angle_readers import AngleReader, RotationReader, build_angle_reader
+from dualcontrast.angle_readers import AngleReader, RotationReader, UprightReader, build_angle_reader
 from dualcontrast.ball_harmonics import BallHarmonics
 from dualcontrast.errors import SettingError
 from dualcontrast.harmonic_networks import HarmonicDecoder, HarmonicEncoder
@@ -125,7 +125,8 @@ class DualContrastConfig:
     near_views_count : int
         In the `batch` contrast and the clusters, an image and its view at an angle of α count as the n-th
         power of 1 + cos(π α / max_angle), over its mean: most where α is 0, not at all where it is the
-        largest. 0: all alike. In 2-D, for images that stand upright: in others, c comes to tell the angle.
+        largest. 0: all alike. In 2-D, and only as far as the reader `upright` finds that images share an
+        upright pose (`UprightReader.shared_pose`): in others, c would come to tell the angle.
     positive_z_pair : {'two_draws', 'one_draw', 'exchange'}
         What is decoded for the positive pairs of z. `two_draws` from N(0, I), one for each image of the
         pair (the text); `one_draw` for both (the authors' code); `exchange`: the content of one image with
@@ -198,15 +199,16 @@ DEFAULT = Preset(
             con_c_negative=0.5,
             con_z_positive=1.0,
             con_z_negative=0.3,
-            con_c_exchanged=0.3,
+            con_c_exchanged=0.5,
             con_c_clusters=0.5,
             independence=2.0,
-            rotation=1.0,
+            rotation=2.0,
             rotation_c=1.0,
         ),
         width=2,
         cluster_heads=(10, 20, 50),
         rotation_reader="upright",
+        near_views_count=3,
         reconstruct_views=True,
         exchange_share=1.0,
         content_contrast="batch",
@@ -404,11 +406,18 @@ class DualContrastMethod(Method):
 
     def _counts_of_pairs(self, angles: Tensor) -> Tensor | None:
         """How much each image and its view count in the contrast of c; see `near_views_count`."""
-        largest, power = self.config.views.max_angle, self.config.near_views_count
-        if not power or largest == 0 or len(self.image_shape) == 4:
+        largest, most = self.config.views.max_angle, self.config.near_views_count
+        if not most or largest == 0 or len(self.image_shape) == 4:
             return None
-        # The mean of (1 + cos u)ⁿ over all u.
-        mean = math.comb(2 * power, power) / 2**power
+        upright = self.angle_reader.shared_pose if isinstance(self.angle_reader, UprightReader) else 1.0
+        power = torch.as_tensor(most * upright, device=angles.device)
+        # The mean of (1 + cos u)ⁿ over all u is 2ⁿ Γ(n + ½) / (√π Γ(n + 1)).
+        mean = torch.exp(
+            power * math.log(2)
+            + torch.lgamma(power + 0.5)
+            - torch.lgamma(power + 1)
+            - 0.5 * math.log(math.pi)
+        )
         return (1 + torch.cos(angles * (math.pi / largest))) ** power / mean
 
     def _variational_terms(
