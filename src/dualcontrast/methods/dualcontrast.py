@@ -409,8 +409,9 @@ class DualContrastMethod(Method):
         largest, most = self.config.views.max_angle, self.config.near_views_count
         if not most or largest == 0 or len(self.image_shape) == 4:
             return None
-        upright = self.angle_reader.shared_pose if isinstance(self.angle_reader, UprightReader) else 1.0
-        power = torch.as_tensor(most * upright, device=angles.device)
+        power = torch.full((1,), float(most), device=angles.device)
+        if isinstance(self.angle_reader, UprightReader):
+            power = power * self.angle_reader.shared_pose
         # The mean of (1 + cos u)ⁿ over all u is 2ⁿ Γ(n + ½) / (√π Γ(n + 1)).
         mean = torch.exp(
             power * math.log(2)
