@@ -437,7 +437,9 @@ NEAR_VIEWS = replace(DEFAULT.config, {"near_views_count": 1})
 
 def test_views_that_are_turned_far_count_little():
     angles = torch.tensor([0.0, 45.0, -90.0, 30.0])
-    assert method_of(replace(NEAR_VIEWS, {"near_views_count": 0}))._counts_of_pairs(angles) is None
+    # Nothing says whether images share a pose without a reader of the view alone.
+    for without in ({"near_views_count": 0}, {"rotation_reader": "difference"}, {"weights.rotation": 0.0}):
+        assert method_of(replace(NEAR_VIEWS, without))._counts_of_pairs(angles) is None
     counts = method_of(NEAR_VIEWS)._counts_of_pairs(angles)
     assert counts is not None
     torch.testing.assert_close(counts, torch.tensor([2.0, 1.0, 0.0, 1.5]))

@@ -30,7 +30,6 @@ STARMEN_SETTINGS: dict[str, Any] = {
     "exchange_share": 0.4,
     # Small sideways moves of limbs matter more here than whole turns.
     "rotation_reader": "pair",
-    "near_views_count": 0,
     "views": {"scale": 0.0, "shear": 0.0, "shift": 0.05, "elastic": 0.1, "elastic_nodes": 2},
     "weights": {
         "reconstruction": 30.0,

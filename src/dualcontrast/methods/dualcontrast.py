@@ -125,8 +125,8 @@ class DualContrastConfig:
     near_views_count : int
         In the `batch` contrast and the clusters, an image and its view at an angle of α count as the n-th
         power of 1 + cos(π α / max_angle), over its mean: most where α is 0, not at all where it is the
-        largest. 0: all alike. In 2-D, and only as far as the reader `upright` finds that images share an
-        upright pose (`UprightReader.shared_pose`): in others, c would come to tell the angle.
+        largest. 0: all alike. Only with `rotation_reader='upright'`, and as far as that reader finds that
+        images share an upright pose (`UprightReader.shared_pose`): in others, c would come to tell the angle.
     positive_z_pair : {'two_draws', 'one_draw', 'exchange'}
         What is decoded for the positive pairs of z. `two_draws` from N(0, I), one for each image of the
         pair (the text); `one_draw` for both (the authors' code); `exchange`: the content of one image with
@@ -199,7 +199,7 @@ DEFAULT = Preset(
             con_c_negative=0.5,
             con_z_positive=1.0,
             con_z_negative=0.3,
-            con_c_exchanged=0.5,
+            con_c_exchanged=0.75,
             con_c_clusters=0.5,
             independence=2.0,
             rotation=2.0,
@@ -406,12 +406,10 @@ class DualContrastMethod(Method):
 
     def _counts_of_pairs(self, angles: Tensor) -> Tensor | None:
         """How much each image and its view count in the contrast of c; see `near_views_count`."""
-        largest, most = self.config.views.max_angle, self.config.near_views_count
-        if not most or largest == 0 or len(self.image_shape) == 4:
+        most, reader = self.config.near_views_count, self.angle_reader
+        if not most or not isinstance(reader, UprightReader):
             return None
-        power = torch.full((1,), float(most), device=angles.device)
-        if isinstance(self.angle_reader, UprightReader):
-            power = power * self.angle_reader.shared_pose
+        power = most * reader.shared_pose
         # The mean of (1 + cos u)ⁿ over all u is 2ⁿ Γ(n + ½) / (√π Γ(n + 1)).
         mean = torch.exp(
             power * math.log(2)
@@ -419,7 +417,7 @@ class DualContrastMethod(Method):
             - torch.lgamma(power + 1)
             - 0.5 * math.log(math.pi)
         )
-        return (1 + torch.cos(angles * (math.pi / largest))) ** power / mean
+        return (1 + torch.cos(angles * (math.pi / self.config.views.max_angle))) ** power / mean
 
     def _variational_terms(
         self, both: Tensor, measured: Tensor | None, encoding: Encoding, generator: torch.Generator
