@@ -15,9 +15,11 @@ from dualcontrast import Codes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.data.star import StarSource
 from dualcontrast.errors import SettingError, UserError
+from dualcontrast.explorer.classes_pane import ClassesPane
 from dualcontrast.explorer.colours import MOST_CLASSES, OTHERS, colour_by
 from dualcontrast.explorer.columns import Column, columns_of
 from dualcontrast.explorer.density import CELLS, density_image
+from dualcontrast.explorer.desk import Desk
 from dualcontrast.explorer.exports import export_selection
 from dualcontrast.explorer.history import History
 from dualcontrast.explorer.jobs import Job
@@ -27,6 +29,7 @@ from dualcontrast.explorer.pictures import picture_of, section
 from dualcontrast.explorer.places import compute_places, dimensions_of, quick_places
 from dualcontrast.explorer.run_view import RunView
 from dualcontrast.explorer.selections import Selections
+from dualcontrast.explorer.state import State
 from star_project import make_project
 
 
@@ -314,3 +317,20 @@ def test_a_picture_reads_one_image_once(tmp_path, monkeypatch):
     assert view.image_or_reason(7).shape == (1, 33, 33)
     monkeypatch.setattr(type(run.source), "read", lambda self, rows: (_ for _ in ()).throw(UserError("gone")))
     assert view.image_or_reason(8) == "gone"
+
+
+def test_ticked_classes_stay_ticked_when_they_are_read_again(tmp_path):
+    """A window reads them again whenever work ends, a moment after an edit too."""
+    run = make_run(tmp_path / "run", count=60)
+    cluster_run(run, count=3, progress=False)
+    cluster_run(run, count=2, name="other", progress=False)
+    desk = Desk(run)
+    assert desk.view is not None
+    pane = ClassesPane(desk, desk.view, State(), print)
+    pane._name.value = "content"
+    pane._classes.value = ["1", "3"]
+    pane.refresh()
+    assert pane._classes.value == ["1", "3"]
+    # Those of other classes are other ticks, though they have the same names.
+    pane._name.value = "other"
+    assert pane._classes.value == []

@@ -94,7 +94,7 @@ class ClassesPane:
         self._load()
 
     def _load(self) -> None:
-        self._loaded = None
+        before, self._loaded = self._loaded, None
         try:
             if self._name.value is not None:
                 self._loaded = Clusters.load(self._view.run, self._name.value)
@@ -115,7 +115,10 @@ class ClassesPane:
             f"{name} · {described[name]['particles']:,} ({described[name]['particles'] / total:.0%})": name
             for name in loaded.class_names
         }
-        self._classes.param.update(options=shown, value=[])
+        # The same classes are read again whenever work ends somewhere; ticks are not to be lost by that.
+        same = before is not None and before.name == loaded.name
+        ticked = [name for name in self._classes.value if same and name in loaded.class_names]
+        self._classes.param.update(options=shown, value=ticked)
         bic = loaded.record["fit"]["bic"]
         self._bic_pane.visible = len(bic) > 1
         counts = sorted(int(count) for count in bic)
@@ -167,6 +170,7 @@ class ClassesPane:
             f"editing the classes '{before.name}'", lambda: self._put_back(before, written.name)
         )
         self._merged.value = ""
+        self._classes.value = []
         self._show_edited(written.name)
 
     def _put_back(self, before: Clusters, name: str) -> None:
