@@ -83,9 +83,14 @@ def agree(number: int, timeout: timedelta = TIMEOUT) -> int:
 
 def part() -> None:
     """Take leave of the other ranks: from here on each is a process of its own."""
-    if world_size() > 1:
-        meet()
-        _groups.clear()
+    meet()
+    leave()
+
+
+def leave() -> None:
+    """End the connections of this process, without a word to the other ranks."""
+    _groups.clear()
+    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 

@@ -173,6 +173,23 @@ def test_under_torchrun(images, alone, tmp_path):
     assert_same(run, alone)
 
 
+def test_connections_end_before_python_does(tmp_path):
+    # Otherwise their threads abort about one process in six, whatever it wanted to end with.
+    script = tmp_path / "asked_to_stop.py"
+    script.write_text(
+        "import atexit, torch.distributed as dist\n"
+        "atexit.register(lambda: print('connected' if dist.is_initialized() else 'left', flush=True))\n"
+        "from dualcontrast.training.launch import make_fabric\n"
+        "make_fabric('cpu', devices=2)\n"
+        "assert dist.is_initialized()\n"
+        "raise SystemExit(143)\n"
+    )
+    process = start([str(script)])
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert output.split() == ["left", "left"]
+
+
 @pytest.fixture
 def unused_port() -> str:
     with socket.socket() as free:

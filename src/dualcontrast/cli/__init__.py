@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{error} (see `dualcontrast --help`)")
     except LostRankError as error:
         tell(str(error))
-        # At once: threads that still wait for the other process would abort this one while Python ends.
+        # At once: ending the connections in order may wait for the other process.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(BAD_INPUT)

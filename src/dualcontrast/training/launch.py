@@ -4,6 +4,7 @@ Imported by what trains or computes only: Lightning Fabric brings PyTorch's comp
 to import than everything else.
 """
 
+import atexit
 import logging
 from functools import cache
 
@@ -71,6 +72,8 @@ def _launched(device: str, precision: str, devices: int, nodes: int) -> Fabric:
         plugins=[environment()],
     )
     fabric.launch()
+    # Threads of connections that are still there would abort a process that is stopped while Python ends.
+    atexit.register(ranks.leave)
     if ranks.first():
         logger.info(f"training on {devices} devices" + f" of each of {nodes} nodes" * (nodes > 1))
     return fabric
