@@ -13,6 +13,7 @@ from scipy import stats
 
 from dualcontrast import losses
 from dualcontrast.methods.base import Posterior
+from dualcontrast.methods.dualcontrast import IMAGES_PER_NUMBER
 
 
 def random_codes(*shape: int, seed: int = 0) -> np.ndarray:
@@ -136,6 +137,18 @@ def test_kernel_alignment_sees_a_faint_trace():
     strong = torch.cat((z[:, :1], c[:, :1]), dim=1)
     faint = torch.cat((z[:, :1], z[:, :1] + 0.1 * c[:, :1]), dim=1)
     assert_allclose(losses.kernel_alignment(c, faint), losses.kernel_alignment(c, strong), rtol=0.1)
+
+
+@pytest.mark.parametrize(("images_per_number", "stands_out"), [(IMAGES_PER_NUMBER, True), (1, False)])
+def test_one_number_in_common_stands_out_in_batches_that_are_large_enough(images_per_number, stands_out):
+    length, random = 40, torch.Generator().manual_seed(0)
+    independent, dependent = [], []
+    for _ in range(60):
+        c, z = (torch.randn(images_per_number * length, d, generator=random) for d in (10, length))
+        independent.append(losses.kernel_alignment(c, z))
+        dependent.append(losses.kernel_alignment(c, torch.cat((c[:, :1], z[:, 1:]), dim=1)))
+    found, chance = torch.stack(dependent), torch.stack(independent)
+    assert (found.mean() > chance.mean() + 2 * chance.std()) == stands_out
 
 
 def test_whitened_kernel_alignment_sees_a_faint_trace_in_either_code():

@@ -50,6 +50,22 @@ def test_volumes_are_not_sent_to_the_preset_for_images(said_before_training):
     assert "a smaller --batch-size" in said and "--preset" not in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"transformation_dim": 14}, "--batch-size 42 or more, or codes of at most 13"),
+        ({"transformation_dim": 13}, None),
+        ({"content_dim": 30}, None),
+        ({"content_dim": 30, "weights": {"independence_c": 1.0}}, "--batch-size 90 or more"),
+        ({"transformation_dim": 14, "weights": {"independence": 0.0}}, None),
+    ],
+)
+def test_codes_nearly_as_long_as_a_batch_are_pointed_out(said_before_training, changes, remedy):
+    said = said_before_training(bars(100, (16, 16))[0], batch_size=40, **changes)
+    assert ("depends on the other" in said) == (remedy is not None)
+    assert remedy is None or remedy in said
+
+
 def trained_for(path, changes):
     np.save(path / "bars.npy", bars(100, (16, 16))[0])
     changes = {"batch_size": 40, "content_dim": 3, "width": 1} | changes

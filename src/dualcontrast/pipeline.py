@@ -400,8 +400,8 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     check_enough(source, len(split.train), model.recipe.batch_size)
     used = SubsetSource(source, np.concatenate((split.train, split.test)))
     preparation = model.choose_preparation(used)
-    # Built for its complaints alone: settings that these images cannot have leave no run folder behind.
-    model.untrained_network(preparation)
+    # Settings that these images cannot have leave no run folder behind.
+    doubts = model.untrained_network(preparation).doubts(model.recipe.batch_size)
     check_images(used)
     location = Path(source.location)
     # Paths are made absolute, so that the run can be opened from any folder; names of data sets stay names.
@@ -417,6 +417,8 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     if options.skip_bad:
         write_skipped(run.path / SKIPPED, source.skipped)
     _warn_of_few_steps(model, len(split.train))
+    for doubt in doubts:
+        logger.info(doubt)
 
 
 def _warn_of_few_steps(model: Model, images: int) -> None:

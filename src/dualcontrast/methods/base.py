@@ -256,6 +256,10 @@ class Method(nn.Module, ABC):
     def weights(self, progress: float) -> dict[str, float]:
         """Weight of every term, by name, at this point of the training: `progress` goes from 0 towards 1."""
 
+    def doubts(self, batch_size: int) -> list[str]:
+        """Say which terms can do little in batches of this size; users are told before a run begins."""
+        return []
+
     def phases(self) -> list[Phase]:
         """Return the optimiser steps of one batch, in order; one over all weights unless overridden."""
         return [Phase("all", list(self.parameters()))]

@@ -41,6 +41,10 @@ from dualcontrast.views import (
 )
 from dualcontrast.wedge import apply_wedge
 
+# Images a batch needs for each number of a code whose dependence on the other is a term of the loss: with
+# three, one number in common stands out by 2.5 to 3 standard deviations of the term.
+IMAGES_PER_NUMBER = 3
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -332,6 +336,21 @@ class DualContrastMethod(Method):
     def decode(self, content: Tensor, transformation: Tensor) -> Tensor:
         """Generate images (N, C, *spatial) from codes (N, content_dim) and (N, transformation_dim)."""
         return self.decoder(content, transformation)
+
+    def doubts(self, batch_size: int) -> list[str]:
+        """Say so where a whitened code is nearly as long as the batch: all lie equally far apart then."""
+        weights, longest = self.config.weights, 0
+        if weights.independence:
+            longest = self.config.transformation_dim
+        if weights.independence_c:
+            longest = max(self.config.transformation_dim, self.config.content_dim)
+        if batch_size >= IMAGES_PER_NUMBER * longest:
+            return []
+        return [
+            f"in batches of {batch_size} images, a code of {longest} numbers hardly shows whether it depends "
+            f"on the other, so z may come to tell the content; --batch-size {IMAGES_PER_NUMBER * longest} or "
+            f"more, or codes of at most {batch_size // IMAGES_PER_NUMBER}, will most likely do better"
+        ]
 
     def phases(self) -> list[Phase]:
         """One step over all weights; with `positive_z_step='own'` a second one for the pairs of z."""
