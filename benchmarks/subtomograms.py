@@ -42,6 +42,8 @@ COLUMNS = {
     "ARI of z ↑": "within_content.ari",
     "rotation from c ↓": "diagnostics.rotation_readout.from_content",
     "c moves ↓": "diagnostics.content_invariance",
+    "swap, c ↑": "diagnostics.swap_consistency.content",
+    "swap, z ↑": "diagnostics.swap_consistency.transformation",
 }
 
 
