@@ -53,15 +53,19 @@ def test_volumes_are_not_sent_to_the_preset_for_images(said_before_training):
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"transformation_dim": 14}, "--batch-size 42 or more, or codes of at most 13"),
+        ({"transformation_dim": 14}, "; --batch-size 42 or more or codes of at most 13 will"),
         ({"transformation_dim": 13}, None),
         ({"content_dim": 30}, None),
-        ({"content_dim": 30, "weights": {"independence_c": 1.0}}, "--batch-size 90 or more"),
+        ({"content_dim": 20, "weights": {"independence_c": 1.0}}, "; --batch-size 60 or more or"),
+        # There are 80 images to train on.
+        ({"transformation_dim": 27}, "; codes of at most 13 will"),
+        ({"batch_size": 2}, "; --batch-size 30 or more will"),
+        ({"batch_size": 2, "transformation_dim": 27}, "; more images will"),
         ({"transformation_dim": 14, "weights": {"independence": 0.0}}, None),
     ],
 )
 def test_codes_nearly_as_long_as_a_batch_are_pointed_out(said_before_training, changes, remedy):
-    said = said_before_training(bars(100, (16, 16))[0], batch_size=40, **changes)
+    said = said_before_training(bars(100, (16, 16))[0], **{"batch_size": 40, **changes})
     assert ("depends on the other" in said) == (remedy is not None)
     assert remedy is None or remedy in said
 

@@ -401,7 +401,7 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     used = SubsetSource(source, np.concatenate((split.train, split.test)))
     preparation = model.choose_preparation(used)
     # Settings that these images cannot have leave no run folder behind.
-    doubts = model.untrained_network(preparation).doubts(model.recipe.batch_size)
+    doubts = model.untrained_network(preparation).doubts(model.recipe.batch_size, len(split.train))
     check_images(used)
     location = Path(source.location)
     # Paths are made absolute, so that the run can be opened from any folder; names of data sets stay names.

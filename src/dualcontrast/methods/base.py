@@ -256,8 +256,14 @@ class Method(nn.Module, ABC):
     def weights(self, progress: float) -> dict[str, float]:
         """Weight of every term, by name, at this point of the training: `progress` goes from 0 towards 1."""
 
-    def doubts(self, batch_size: int) -> list[str]:
-        """Say which terms can do little in batches of this size; users are told before a run begins."""
+    def doubts(self, batch_size: int, images: int) -> list[str]:
+        """Say which terms can do little in batches of this size, and what to do; told before a run begins.
+
+        Parameters
+        ----------
+        batch_size, images : int
+            Images in a batch, and in the training set: what is advised must be possible.
+        """
         return []
 
     def phases(self) -> list[Phase]:

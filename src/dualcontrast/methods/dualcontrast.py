@@ -337,19 +337,22 @@ class DualContrastMethod(Method):
         """Generate images (N, C, *spatial) from codes (N, content_dim) and (N, transformation_dim)."""
         return self.decoder(content, transformation)
 
-    def doubts(self, batch_size: int) -> list[str]:
+    def doubts(self, batch_size: int, images: int) -> list[str]:
         """Say so where a whitened code is nearly as long as the batch: all lie equally far apart then."""
         weights, longest = self.config.weights, 0
         if weights.independence:
             longest = self.config.transformation_dim
         if weights.independence_c:
             longest = max(self.config.transformation_dim, self.config.content_dim)
-        if batch_size >= IMAGES_PER_NUMBER * longest:
+        enough, short = IMAGES_PER_NUMBER * longest, batch_size // IMAGES_PER_NUMBER
+        if batch_size >= enough:
             return []
+        remedies = [f"--batch-size {enough} or more"] * (enough <= images)
+        remedies += [f"codes of at most {short}"] * (short > 0)
         return [
             f"in batches of {batch_size} images, a code of {longest} numbers hardly shows whether it depends "
-            f"on the other, so z may come to tell the content; --batch-size {IMAGES_PER_NUMBER * longest} or "
-            f"more, or codes of at most {batch_size // IMAGES_PER_NUMBER}, will most likely do better"
+            "on the other, so z may come to tell the content; "
+            f"{' or '.join(remedies) or 'more images'} will most likely do better"
         ]
 
     def phases(self) -> list[Phase]:
