@@ -90,6 +90,51 @@ def test_pairs_of_info_nce_that_count_more():
     assert sum(parts).item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_negatives_in_like_states_against_numpy():
+    a, b, z, temperature, sharpness = (
+        random_codes(8, 5),
+        random_codes(8, 5, seed=1),
+        random_codes(8, 3, seed=2),
+        0.3,
+        4,
+    )
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    scores = np.exp(unit[0] @ unit[1].T / temperature)
+    mean = np.mean([np.sum((z[i] - z[j]) ** 2) for i in range(8) for j in range(8) if i != j])
+    expected = 0.0
+    for i in range(8):
+        others = [j for j in range(8) if j != i]
+        kernel = {j: np.exp(-sharpness * np.sum((z[i] - z[j]) ** 2) / mean) for j in others}
+        weight = {j: 7 * kernel[j] / sum(kernel.values()) for j in others}
+        for found in (scores, scores.T):
+            total = found[i, i] + sum(weight[j] * found[i, j] for j in others)
+            expected -= np.log(found[i, i] / total) / 16
+    negatives = losses.negatives_in_like_states(torch.tensor(z), sharpness)
+    parts = losses.info_nce(torch.tensor(a), torch.tensor(b), temperature, negatives=negatives)
+    assert sum(parts).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_where_all_states_are_alike_so_are_the_negatives():
+    assert_allclose(losses.negatives_in_like_states(torch.ones(5, 3), 4).numpy(), 0, atol=1e-6)
+    assert losses.negatives_in_like_states(torch.ones(1, 3), 4).tolist() == [[0]]
+
+
+def test_a_code_that_tells_the_state_gains_nothing_where_negatives_share_it():
+    """c of content and state, or of content alone: the first finds partners better among all images only."""
+    random = np.random.default_rng(0)
+    content, state = np.eye(4)[np.repeat(np.arange(4), 64)], random.integers(0, 4, size=256)
+    both = np.concatenate((content, np.eye(4)[state]), axis=1) / np.sqrt(2)
+    z = torch.tensor(100 * np.eye(4)[state])
+
+    def loss(c, negatives):
+        return float(sum(losses.info_nce(torch.tensor(c), torch.tensor(c), 0.1, negatives=negatives)))
+
+    # Partners are found among 256/16 images alike, or among 256/4.
+    assert loss(content, None) - loss(both, None) > 1
+    shared = losses.negatives_in_like_states(z, 50)
+    assert loss(content, shared) < loss(both, shared) + 0.01
+
+
 def test_an_image_that_counts_three_times_is_three_images_to_the_clusters():
     a, b = (torch.tensor(random_codes(6, 4, seed=seed)) for seed in (0, 1))
     counts = torch.tensor([3, 0, 1, 1, 2, 5])
@@ -207,6 +252,7 @@ def test_mutual_information_of_clusters():
 
 LOSSES_OF_PAIRS = {
     "info_nce": lambda a, b: torch.stack(losses.info_nce(a, b, 0.2)),
+    "negatives_in_like_states": lambda a, _: losses.negatives_in_like_states(a, 3.0),
     "nt_xent": lambda a, b: losses.nt_xent(a, b, 0.2),
     "mutual_information": losses.mutual_information,
     "kernel_alignment": losses.kernel_alignment,

@@ -1,5 +1,6 @@
 """The terms that methods sum: pure functions of codes and images, each with its equation."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -66,7 +67,11 @@ def derangement(count: int, generator: torch.Generator) -> Tensor:
 
 @full_precision
 def info_nce(
-    a: Tensor, b: Tensor, temperature: float, weights: Tensor | None = None
+    a: Tensor,
+    b: Tensor,
+    temperature: float,
+    weights: Tensor | None = None,
+    negatives: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """InfoNCE over paired codes, as its attracting and its repelling part.
 
@@ -84,13 +89,42 @@ def info_nce(
     weights : Tensor, shape (N,), optional
         How much each image counts in both means, 1 unless given. As a partner that others must not be
         taken for, each counts fully.
+    negatives : Tensor, shape (N, N), optional
+        The logarithm of how much exp(s) of image i with another image j counts, in both directions, 0
+        unless given; see `negatives_in_like_states`.
     """
     scores = _directions(a) @ _directions(b).T / temperature
-    attracting = -scores.diagonal()
-    repelling = (scores.logsumexp(dim=1) + scores.logsumexp(dim=0)) / 2
+    attracting, back = -scores.diagonal(), scores.T
+    if negatives is not None:
+        scores, back = scores + negatives, back + negatives
+    repelling = (scores.logsumexp(dim=1) + back.logsumexp(dim=1)) / 2
     if weights is not None:
         attracting, repelling = weights * attracting, weights * repelling
     return attracting.mean(), repelling.mean()
+
+
+@full_precision
+def negatives_in_like_states(transformation: Tensor, sharpness: float) -> Tensor:
+    """How much an image counts as a negative of another, by how alike their states are; shape (N, N).
+
+    log w_ij with w_ij = (N - 1) K_ij / Σ_k≠i K_ik and K_ij = exp(-sharpness ‖z_i - z_j‖² / m), where m is
+    the mean of the squared distances between different images: 1 in the mean over all negatives of an image.
+    The diagonal is 0: an image's own partner counts as before. Where negatives share the state, knowing it
+    does not help to tell them apart (Ma et al. 2021, arXiv:2106.02866, who condition on a known attribute).
+
+    Parameters
+    ----------
+    transformation : Tensor, shape (N, dim)
+        Codes z, taken as given.
+    sharpness : float
+        0: all count alike.
+    """
+    distances = _squared_distances(at_least_float32(transformation.detach()))
+    count = len(distances)
+    mean = distances.sum() / max(1, count * (count - 1))
+    own = torch.eye(count, dtype=torch.bool, device=distances.device)
+    scores = (-sharpness * distances / mean.clamp_min(1e-12)).masked_fill(own, -torch.inf)
+    return (scores.log_softmax(dim=1) + math.log(max(1, count - 1))).masked_fill(own, 0.0)
 
 
 @full_precision
@@ -175,9 +209,7 @@ def whitened_kernel_alignment(a: Tensor, b: Tensor) -> Tensor:
 
 def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
     """exp(-‖u_i - u_j‖² / (2 dim)) of whitened codes u, shape (N, N)."""
-    codes = whiten(at_least_float32(codes))
-    squares = codes.square().sum(1)
-    distances = (squares[:, None] + squares[None] - 2 * codes @ codes.T).clamp_min(0)
+    distances = _squared_distances(whiten(at_least_float32(codes)))
     return torch.exp(-distances / (2 * codes.shape[1]))
 
 
@@ -194,6 +226,12 @@ def _own_hsic(k: Tensor, pairs: "Pairs") -> Tensor:
     centred = k - means - means[:, None] + means.mean()
     biased = centred.square().sum() / (len(k) - 1) ** 2
     return torch.maximum(unbiased_hsic(pairs, pairs), 0.1 * biased)
+
+
+def _squared_distances(codes: Tensor) -> Tensor:
+    """‖u_i - u_j‖² of all pairs of codes, shape (N, N)."""
+    squares = codes.square().sum(1)
+    return (squares[:, None] + squares[None] - 2 * codes @ codes.T).clamp_min(0)
 
 
 def _directions(codes: Tensor) -> Tensor:

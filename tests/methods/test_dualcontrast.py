@@ -483,6 +483,22 @@ def test_an_image_turned_as_far_as_views_go_has_no_part_in_the_contrast(monkeypa
     assert terms["con_c_clusters"].item() == pytest.approx(0, abs=3e-4)
 
 
+@pytest.mark.parametrize("count", [4, 1])
+def test_negatives_are_weighted_by_the_states_of_the_images_themselves(count):
+    """Not by those of their views, whose turns have nothing to do with what c might tell."""
+    config = replace(DEFAULT.config, {"like_states_count": 5.0, "near_views_count": 0})
+    method = method_of(config).eval()
+    terms = method.losses(Batch(images()[:count]), torch_stream(0, "step"), "all")
+    first, second = view_pair(images()[:count], config.views, torch_stream(0, "step"), None)
+    own, view = method.encode(first.images), method.encode(second.images)
+    negatives = losses.negatives_in_like_states(own.transformation.mean, 5.0)
+    expected = losses.info_nce(own.content.mean, view.content.mean, config.temperature, negatives=negatives)
+    torch.testing.assert_close(terms["con_c_negative"], expected[1])
+    alike = replace(config, {"like_states_count": 0.0})
+    plain = method_of(alike).eval().losses(Batch(images()[:count]), torch_stream(0, "step"), "all")
+    assert (plain["con_c_negative"] != terms["con_c_negative"]).item() == (count > 1)
+
+
 def test_the_share_of_exchanged_contents_is_as_set():
     """Each image is drawn from its own content or from that of its other view, in the share asked for."""
     config = replace(DEFAULT.config, {"exchange_share": 0.25})

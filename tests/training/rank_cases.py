@@ -48,7 +48,13 @@ CASES["batch normalisation"] = (
     "dualcontrast",
     "default",
     2,
-    {"layer_normalisation": "batch", "centre_codes": True, "decoder": "convolutional", "exchange_share": 0.5},
+    {
+        "layer_normalisation": "batch",
+        "centre_codes": True,
+        "decoder": "convolutional",
+        "exchange_share": 0.5,
+        "like_states_count": 3.0,
+    },
 )
 CASES["every term"] = (
     "dualcontrast",

@@ -131,6 +131,10 @@ class DualContrastConfig:
         power of 1 + cos(π α / max_angle), over its mean: most where α is 0, not at all where it is the
         largest. 0: all alike. Only with `rotation_reader='upright'`, and as far as that reader finds that
         images share an upright pose (`UprightReader.shared_pose`): in others, c would come to tell the angle.
+    like_states_count : float
+        In the `batch` contrast, other images count the more as negatives the more their z is like the image's
+        own: as e to the power of minus so many times their squared distance, over the mean of that in the
+        batch. 0: all alike. c then gains little by telling the state, which its negatives share.
     positive_z_pair : {'two_draws', 'one_draw', 'exchange'}
         What is decoded for the positive pairs of z. `two_draws` from N(0, I), one for each image of the
         pair (the text); `one_draw` for both (the authors' code); `exchange`: the content of one image with
@@ -163,6 +167,7 @@ class DualContrastConfig:
     content_contrast: Literal["pair", "batch"] = "pair"
     temperature: Annotated[float, Field(gt=0)] = 0.2
     near_views_count: Annotated[int, Field(ge=0, le=10)] = 0
+    like_states_count: Annotated[float, Field(ge=0, le=100)] = 0.0
     positive_z_pair: Literal["two_draws", "one_draw", "exchange"] = "two_draws"
     positive_z_trains: Literal["all", "encoder"] = "all"
     positive_z_step: Literal["same", "own"] = "same"
@@ -397,7 +402,10 @@ class DualContrastMethod(Method):
         counts = self._counts_of_pairs(second.angles)
         if weights.con_c_positive or weights.con_c_negative:
             if self.config.content_contrast == "batch":
-                positive, negative = losses.info_nce(c, c_view, self.config.temperature, counts)
+                negatives = None
+                if self.config.like_states_count:
+                    negatives = losses.negatives_in_like_states(z, self.config.like_states_count)
+                positive, negative = losses.info_nce(c, c_view, self.config.temperature, counts, negatives)
             else:
                 positive = losses.cosine_distance(c, c_view)
                 # The codes of the negatives are known: they are other rows of c.
