@@ -25,14 +25,12 @@ from dualcontrast.simulate.starmen import generate_starmen
 
 MEN_TO_LEARN_FROM, STEPS, BATCH = 12_000, 2_500, 64
 # z has to hold how a view is turned, shifted and warped beside the ten moves of the pose. Whether so long a
-# code depends on c shows in large batches only. Men stand upright, so views need not turn far. A contrast
-# that counts this much would put arms into c, if negatives were not in like states, and fold c, if it were
-# sharper.
+# code depends on c shows in large batches only. A contrast that counts this much would put arms into c, if
+# negatives were not in like states, and fold c, if it were sharper.
 MORE = {
     "transformation_dim": 40,
     "batch_size": 256,
     "epochs": 120,
-    "views.max_angle": 30.0,
     "like_states_count": 6.0,
     "temperature": 0.5,
     "weights.con_c_positive": 2.5,
