@@ -53,14 +53,14 @@ def test_volumes_are_not_sent_to_the_preset_for_images(said_before_training):
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"transformation_dim": 14}, "; --batch-size 42 or more, or codes of at most 13 will"),
+        ({"transformation_dim": 14}, "; --batch-size 42 or more, or codes of at most 13 would"),
         ({"transformation_dim": 13}, None),
         ({"content_dim": 30}, None),
         ({"content_dim": 20, "weights": {"independence_c": 1.0}}, "; --batch-size 60 or more, or"),
         # There are 80 images to train on.
-        ({"transformation_dim": 27}, "; codes of at most 13 will"),
-        ({"batch_size": 2}, "; --batch-size 30 or more will"),
-        ({"batch_size": 2, "transformation_dim": 27}, "; more images will"),
+        ({"transformation_dim": 27}, "; codes of at most 13 would"),
+        ({"batch_size": 2}, "; --batch-size 30 or more would"),
+        ({"batch_size": 2, "transformation_dim": 27}, "; more images would"),
         ({"transformation_dim": 14, "weights": {"independence": 0.0}}, None),
     ],
 )

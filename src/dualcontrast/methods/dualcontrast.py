@@ -357,7 +357,7 @@ class DualContrastMethod(Method):
         return [
             f"in batches of {batch_size} images, a code of {longest} numbers hardly shows whether it depends "
             "on the other, so z may come to tell the content; "
-            f"{', or '.join(remedies) or 'more images'} will most likely do better"
+            f"{', or '.join(remedies) or 'more images'} would show it"
         ]
 
     def phases(self) -> list[Phase]:
