@@ -25,17 +25,8 @@ from dualcontrast.simulate.starmen import generate_starmen
 
 MEN_TO_LEARN_FROM, STEPS, BATCH = 12_000, 2_500, 64
 # z has to hold how a view is turned, shifted and warped beside the ten moves of the pose. Whether so long a
-# code depends on c shows in large batches only. A contrast that counts this much would put arms into c, if
-# negatives were not in like states, and fold c, if it were sharper.
-MORE = {
-    "transformation_dim": 40,
-    "batch_size": 256,
-    "epochs": 120,
-    "like_states_count": 6.0,
-    "temperature": 0.5,
-    "weights.con_c_positive": 2.5,
-    "weights.con_c_negative": 2.5,
-}
+# code depends on c shows in large batches only.
+MORE = {"transformation_dim": 40, "batch_size": 256, "epochs": 120, "like_states_count": 6.0}
 # Men that no training here has seen: those of the runs are drawn with seed 0.
 READER_SEED = 7
 HELD_OUT = 1_000

@@ -18,9 +18,10 @@ STARMEN = 4_000
 
 # What `default` needs for starmen: their build is thickness, so a view must not scale or shear it. Limbs move
 # further than a warp can move them without making them thicker, so c has to be kept from what z knows
-# (`independence_c`), and the decoder to draw the build from c, which for most images must be their own.
-# Thin limbs need more weight on the reconstruction; few images need small batches for enough steps, and codes
-# that are apart from the first.
+# (`independence_c`), its negatives to be men who stand alike (`like_states_count`), and the decoder to draw
+# the build from c, which for most images must be their own. Builds vary smoothly, and so must c
+# (`temperature`). Thin limbs need more weight on the reconstruction; few images need small batches for enough
+# steps, and codes that are apart from the first.
 STARMEN_SETTINGS: dict[str, Any] = {
     "epochs": 18,
     "batch_size": 64,
@@ -28,6 +29,8 @@ STARMEN_SETTINGS: dict[str, Any] = {
     "width": 1,
     "centre_codes": True,
     "exchange_share": 0.4,
+    "like_states_count": 3.0,
+    "temperature": 0.5,
     # Small sideways moves of limbs matter more here than whole turns.
     "rotation_reader": "pair",
     "views": {"scale": 0.0, "shear": 0.0, "shift": 0.05, "elastic": 0.1, "elastic_nodes": 2},
@@ -35,12 +38,14 @@ STARMEN_SETTINGS: dict[str, Any] = {
         "reconstruction": 30.0,
         "kl_content": 0.01,
         "kl_transformation": 0.01,
+        "con_c_positive": 2.5,
+        "con_c_negative": 2.5,
         "con_c_exchanged": 1.0,
         "independence": 1.0,
         "independence_c": 2.0,
         "rotation": 0.1,
         "rotation_c": 0.0,
-        # Their builds vary smoothly.
+        # Builds form no groups.
         "con_c_clusters": 0.0,
     },
 }
