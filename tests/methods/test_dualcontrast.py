@@ -499,6 +499,13 @@ def test_negatives_are_weighted_by_the_states_of_the_images_themselves(count):
     assert (plain["con_c_negative"] != terms["con_c_negative"]).item() == (count > 1)
 
 
+def test_negatives_of_a_batch_cannot_be_weighted_where_there_are_none():
+    pairs = {"content_contrast": "pair", "like_states_count": 1.0}
+    with pytest.raises(SettingError, match="set like_states_count to 0"):
+        method_of(replace(DEFAULT.config, pairs))
+    method_of(replace(DEFAULT.config, pairs | {"like_states_count": 0.0}))
+
+
 def test_the_share_of_exchanged_contents_is_as_set():
     """Each image is drawn from its own content or from that of its other view, in the share asked for."""
     config = replace(DEFAULT.config, {"exchange_share": 0.25})

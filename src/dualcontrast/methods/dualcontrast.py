@@ -288,6 +288,11 @@ class DualContrastMethod(Method):
                 "views.max_angle is 0, so there is no angle that codes could tell; "
                 "set weights.rotation and weights.rotation_c to 0 as well"
             )
+        if config.like_states_count and config.content_contrast == "pair":
+            raise SettingError(
+                "like_states_count weights the negatives of a batch, and content_contrast is 'pair', which "
+                "has one for each image; set like_states_count to 0, or content_contrast to 'batch'"
+            )
         sizes = (config.content_dim, config.transformation_dim)
 
         @cache
