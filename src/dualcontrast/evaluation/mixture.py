@@ -9,6 +9,7 @@ import numpy as np
 
 from dualcontrast.errors import SettingError
 from dualcontrast.evaluation.expected import Posteriors, expected_responsibilities
+from dualcontrast.evaluation.gaussian_mixture import fit_mixture
 from dualcontrast.evaluation.regression import standardise
 from dualcontrast.random_streams import numpy_stream
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 FITTED_ROWS = 20_000
-STARTS = 20
-COVARIANCE_FLOOR = 1e-4
+K_MEANS_STARTS = 20
 AUTOMATIC_RANGE = (1, 10)
 FEWEST_PER_COMPONENT, FEWEST_PER_DIMENSION = 10, 5
 SEARCHED_DIMENSIONS = 10
@@ -64,47 +64,6 @@ class Partition:
     bic: dict[int, float]
     converged: bool
     dimensions: int
-
-
-def fit_mixture(
-    x: np.ndarray, count: int, rng: np.random.Generator, starts: int = STARTS
-) -> "GaussianMixture":
-    """Fit a Gaussian mixture, and keep the start of the best likelihood.
-
-    Full covariances with a floor of 1e-4 on the diagonal. Half of the starts are from k-means, half from
-    random rows, since on codes with several good-looking partitions a single start can land on a poor one.
-
-    Parameters
-    ----------
-    x : numpy.ndarray, shape (N, d)
-        Standardised codes.
-    count : int
-        Number of components; at most N are fitted.
-    rng : numpy.random.Generator
-        Seeds the starts.
-    starts : int
-        How many, at least 2.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits
-
-    fitted = []
-    for start in ("kmeans", "random_from_data"):
-        mixture = GaussianMixture(
-            min(count, len(x)),
-            reg_covar=COVARIANCE_FLOOR,
-            n_init=starts // 2,
-            init_params=start,
-            max_iter=500,
-            random_state=int(rng.integers(2**31)),
-        )
-        # Threads cost more than they bring to so little work, most of all on a machine that is busy.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            # What counts is whether the best start converged, and that is returned.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted.append(mixture.fit(x))
-    return max(fitted, key=lambda mixture: mixture.lower_bound_)
 
 
 def partition(
@@ -165,14 +124,14 @@ def partition(
     if high > low:
         x, *_ = _directions(codes, rows, min(alive, SEARCHED_DIMENSIONS), high)
         for n in range(low, high + 1):
-            bic[n] = float(fit_mixture(x, n, numpy_stream(seed, "clusters", n)).bic(x))
+            bic[n] = fit_mixture(x, n, numpy_stream(seed, "clusters", n)).bic
         low = min(bic, key=lambda n: bic[n])
     x, everything, scale = _directions(codes, rows, alive, low)
     posteriors = None if variances is None else Posteriors(everything, variances, scale)
     if method == "kmeans":
         return _kmeans(x, everything, codes, low, seed, posteriors)
-    best = fit_mixture(x, low, numpy_stream(seed, "clusters", low))
-    bic = bic or {low: float(best.bic(x))}
+    best, of_best = fit_mixture(x, low, numpy_stream(seed, "clusters", low))
+    bic = bic or {low: of_best}
     means, roots = np.asarray(best.means_), np.asarray(best.precisions_cholesky_)
     # precisions_cholesky_ P has Σ⁻¹ = P Pᵀ, so the Mahalanobis distance is the length of Pᵀ (x - μ).
     distances = np.stack(
@@ -253,7 +212,7 @@ def _kmeans(
         warnings.simplefilter("ignore")
         means = KMeans(
             count,
-            n_init=STARTS,  # pyright: ignore[reportArgumentType]
+            n_init=K_MEANS_STARTS,  # pyright: ignore[reportArgumentType]
             max_iter=500,
             random_state=random_state,
         ).fit(x)
