@@ -95,3 +95,12 @@ def test_of_the_background_the_weight_is_fitted_and_nothing_else(rng):
     expected = -2 * np.log(density).sum() + (2 + 3 + 1) * np.log(len(x))
     np.testing.assert_allclose(fitted.bic(x), expected)
     assert fitted.without_background().weights_ == [1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
+def test_few_rows_have_as_many_groups_as_are_asked_for_and_there_are(rng, count):
+    x = rng.normal(size=(5, 2))
+    found = fit_mixture(x, count, np.random.default_rng(0))
+    assert found.mixture.n_components == min(count, 5)
+    assert np.isfinite(found.bic)
+    assert set(found.mixture.predict(x)) <= set(range(count))

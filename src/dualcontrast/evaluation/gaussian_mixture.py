@@ -75,8 +75,10 @@ def fit_mixture(x: np.ndarray, count: int, rng: np.random.Generator, starts: int
     covariance += COVARIANCE_FLOOR * np.eye(len(mean))
     settings |= {"init_params": "random_from_data", "random_state": 0}
     with_background: list[BackgroundMixture] = []
-    # Of few rows, another draw would be the same; and one component has one fit.
-    drawn = 0 if count == 1 or count > WARD_ROWS else starts if len(x) > WARD_ROWS else len(BETWEEN)
+    # Of few rows, another draw would be the same; and one component has one fit, as have as many as rows.
+    drawn = starts if len(x) > WARD_ROWS else len(BETWEEN)
+    if count == 1 or count > WARD_ROWS or count == len(x):
+        drawn = 0
     for number in range(drawn):
         some = x[rng.permutation(len(x))[:WARD_ROWS]]
         plain.append(_from(GaussianMixture, *_ward(some, count), **settings))
