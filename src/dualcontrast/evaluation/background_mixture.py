@@ -28,11 +28,12 @@ class BackgroundMixture(GaussianMixture):
     def __init__(self, mean: np.ndarray, covariance: np.ndarray, **settings: Any) -> None:
         super().__init__(**settings)
         self.mean, self.covariance = mean, covariance
+        self._precision_cholesky = np.linalg.inv(np.linalg.cholesky(covariance)).T
 
     def _m_step(self, *arguments: Any, **more: Any) -> None:
         super()._m_step(*arguments, **more)
         self.means_[-1], self.covariances_[-1] = self.mean, self.covariance
-        self.precisions_cholesky_[-1] = np.linalg.inv(np.linalg.cholesky(self.covariance)).T
+        self.precisions_cholesky_[-1] = self._precision_cholesky
 
     def _n_parameters(self) -> int:
         """Count what is fitted: the background has its weight."""

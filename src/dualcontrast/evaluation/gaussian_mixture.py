@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sklearn.mixture import GaussianMixture
+
+    from dualcontrast.evaluation.background_mixture import BackgroundMixture
 
 # From k-means, from random rows and from hierarchical clustering, each.
 STARTS = 10
@@ -58,12 +62,39 @@ def fit_mixture(x: np.ndarray, count: int, rng: np.random.Generator, starts: int
         How many of each kind.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     from dualcontrast.evaluation.background_mixture import BackgroundMixture
 
     count = min(count, len(x))
+    # Threads cost more than they bring to so little work, most of all on a machine that is busy.
+    with warnings.catch_warnings(), threadpool_limits(1):
+        # What counts is whether the best start converged, and that is returned.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        plain, with_background = _unfitted(x, count, rng, starts)
+        fits = [
+            Fit(best, float(best.bic(x)))
+            for best in (_likeliest(mixtures, x) for mixtures in (plain, with_background) if mixtures)
+        ]
+    best = min(fits, key=lambda fit: fit.bic)
+    if isinstance(best.mixture, BackgroundMixture):
+        return Fit(best.mixture.without_background(), best.bic)
+    return best
+
+
+def _likeliest(mixtures: "Sequence[GaussianMixture]", x: np.ndarray) -> "GaussianMixture":
+    """Fit all, and return the one of the best likelihood."""
+    return max((mixture.fit(x) for mixture in mixtures), key=lambda mixture: mixture.lower_bound_)
+
+
+def _unfitted(
+    x: np.ndarray, count: int, rng: np.random.Generator, starts: int
+) -> "tuple[list[GaussianMixture], list[BackgroundMixture]]":
+    """Set up mixtures without and with a background, each with what it starts from."""
+    from sklearn.mixture import GaussianMixture
+
+    from dualcontrast.evaluation.background_mixture import BackgroundMixture
+
     settings: dict[str, Any] = {"reg_covar": COVARIANCE_FLOOR, "max_iter": 500}
     plain: list[GaussianMixture] = [
         GaussianMixture(
@@ -71,35 +102,25 @@ def fit_mixture(x: np.ndarray, count: int, rng: np.random.Generator, starts: int
         )
         for start in ("kmeans", "random_from_data")
     ]
+    with_background: list[BackgroundMixture] = []
+    # One component has one fit, as have as many as rows.
+    if count == 1 or count > WARD_ROWS or count == len(x):
+        return plain, with_background
     mean, covariance = x.mean(axis=0), np.atleast_2d(np.cov(x.T, bias=True))
     covariance += COVARIANCE_FLOOR * np.eye(len(mean))
     settings |= {"init_params": "random_from_data", "random_state": 0}
-    with_background: list[BackgroundMixture] = []
-    # Of few rows, another draw would be the same; and one component has one fit, as have as many as rows.
-    drawn = starts if len(x) > WARD_ROWS else len(BETWEEN)
-    if count == 1 or count > WARD_ROWS or count == len(x):
-        drawn = 0
-    for number in range(drawn):
+    # Of few rows, another draw would be the same.
+    all_drawn = len(x) <= WARD_ROWS
+    for number in range(len(BETWEEN) if all_drawn else starts):
         some = x[rng.permutation(len(x))[:WARD_ROWS]]
-        plain.append(_from(GaussianMixture, *_ward(some, count), **settings))
+        if number == 0 or not all_drawn:
+            plain.append(_from(GaussianMixture, *_ward(some, count), **settings))
         weights, means, covariances = _ward(_densest(some, count, BETWEEN[number % len(BETWEEN)]), count)
         weights = np.append(weights * (1 - BACKGROUND), BACKGROUND)
         means, covariances = np.vstack((means, mean)), np.concatenate((covariances, covariance[None]))
         about = {"mean": mean, "covariance": covariance}
         with_background.append(_from(BackgroundMixture, weights, means, covariances, **about, **settings))
-    # Threads cost more than they bring to so little work, most of all on a machine that is busy.
-    with warnings.catch_warnings(), threadpool_limits(1):
-        # What counts is whether the best start converged, and that is returned.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for mixture in (*plain, *with_background):
-            mixture.fit(x)
-    best = max(plain, key=lambda mixture: mixture.lower_bound_)
-    bic = float(best.bic(x))
-    if with_background:
-        other = max(with_background, key=lambda mixture: mixture.lower_bound_)
-        if other.bic(x) < bic:
-            return Fit(other.without_background(), float(other.bic(x)))
-    return Fit(best, bic)
+    return plain, with_background
 
 
 def _from(
