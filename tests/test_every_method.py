@@ -6,6 +6,7 @@ import torch
 
 from dualcontrast import settings
 from dualcontrast.errors import DataError
+from dualcontrast.methods.base import Batch
 from dualcontrast.methods.registry import all_methods
 from dualcontrast.model import Model
 from dualcontrast.networks import SMALLEST_IMAGE
@@ -44,6 +45,36 @@ def test_loss_falls(name, preset, dimension):
     assert set(last["terms"]) <= set(model.network.weights(0.5))
     if model.network.generative:
         assert last["terms"]["reconstruction"] < first["terms"]["reconstruction"]
+
+
+def methods_with_views() -> list[str]:
+    return [
+        name
+        for name, method in all_methods().items()
+        if "views.narrow_to" in settings.names_of(method.Config)
+    ]
+
+
+@pytest.mark.parametrize("name", methods_with_views())
+def test_views_narrow_during_the_training(name):
+    """In every method that has views; narrowed to nothing, all change at half-time."""
+    changes = {"views.max_angle": 180.0, "views.narrow_to": 0.0, "views.narrow_after": 0.5}
+    if name == "dualcontrast":
+        changes["near_views_count"] = 0
+    model = small_model(name, "default", **changes)
+    source = images_of(2, 8)
+    network = model.untrained_network(model.choose_preparation(source)).eval()
+    batch = Batch(torch.from_numpy(source.read(np.arange(8))).float())
+
+    def losses_at(progress: float) -> dict[str, torch.Tensor]:
+        phase = network.phases()[0].name
+        now = batch._replace(progress=torch.tensor(progress))
+        return network.losses(now, torch.Generator().manual_seed(0), phase)
+
+    start, before, after, end = (losses_at(progress) for progress in (0.0, 0.49, 0.5, 0.9))
+    assert all(torch.equal(start[term], before[term]) for term in start)
+    assert all(torch.equal(after[term], end[term]) for term in start)
+    assert any(not torch.equal(before[term], after[term]) for term in start)
 
 
 @every_method

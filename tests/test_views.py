@@ -10,10 +10,12 @@ from numpy.testing import assert_allclose
 from scipy import ndimage, stats
 from scipy.spatial.transform import Rotation
 
+from dualcontrast.errors import SettingError
 from dualcontrast.views import (
     ViewConfig,
     as_a_view,
     cubic_interpolation,
+    draw_rotations,
     quarter_turns,
     random_view,
     rotate,
@@ -21,6 +23,7 @@ from dualcontrast.views import (
     sample,
     smoothed_as_views,
     split_noise,
+    turns_within,
     uniform_rotation_vectors,
     view_pair,
 )
@@ -285,3 +288,48 @@ def test_views_are_masked_by_a_sphere():
     whole = as_a_view(volumes, config)
     assert whole[:, 0, 12, 12, 12].min() > 0.99 and whole[:, 0, 2, 2, 2].max() == 0
     assert torch.equal(as_a_view(volumes, ViewConfig()), volumes)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize(
+    ("progress", "limit"), [(None, 90.0), (0.0, 90.0), (0.29, 90.0), (0.3, 30.0), (0.99, 30.0)]
+)
+def test_views_become_narrow_after_a_share_of_the_training(dimension, progress, limit):
+    config = ViewConfig(narrow_to=30.0, narrow_after=0.3)
+    now = None if progress is None else torch.tensor(progress)
+    angles, matrices = draw_rotations(5_000, dimension, config, torch.Generator().manual_seed(0), now)
+    for drawn in angles.reshape(5_000, -1).T:
+        # Twenty are compared, so one below 0.05 is no surprise.
+        assert stats.kstest(drawn.numpy(), "uniform", (-limit, 2 * limit)).pvalue > 0.001
+    # The matrices are those of the angles.
+    torch.testing.assert_close(matrices, rotation_matrices(angles))
+
+
+def test_narrow_rotations_of_volumes_are_uniform_too():
+    config = ViewConfig(max_angle=180.0, rotations="uniform", narrow_to=40.0)
+    vectors, matrices = draw_rotations(5_000, 3, config, torch.Generator().manual_seed(1), torch.tensor(0.9))
+    angle = np.radians(vectors.double().norm(dim=1).numpy())
+    limit = math.radians(40.0)
+    assert stats.kstest(angle, lambda a: (a - np.sin(a)) / (limit - math.sin(limit))).pvalue > 0.01
+    expected = Rotation.from_rotvec(vectors.numpy(), degrees=True).as_matrix()
+    assert_allclose(matrices.numpy(), expected, atol=1e-5)
+
+
+def test_views_that_do_not_narrow_draw_what_they_drew():
+    """Whatever the training has come to: a run is repeated by its seed in later versions."""
+    drawn = [
+        draw_rotations(8, 2, ViewConfig(), torch.Generator().manual_seed(0), progress)[0]
+        for progress in (None, torch.tensor(0.9))
+    ]
+    assert torch.equal(*drawn)
+
+
+def test_views_cannot_widen():
+    with pytest.raises(SettingError, match=r"views\.narrow_to is 60 degrees, more than views\.max_angle, 45"):
+        ViewConfig(max_angle=45.0, narrow_to=60.0)
+
+
+def test_copies_are_turned_within_the_views_of_the_end():
+    image = blob((6.0, 0.0), (33, 33)).float()
+    farthest = list(turns_within(image, ViewConfig(max_angle=90.0, narrow_to=30.0)))[-1]
+    torch.testing.assert_close(farthest, rotate(image, torch.tensor([20.0])))

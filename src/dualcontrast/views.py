@@ -7,7 +7,7 @@ All changes of one view are composed into a single sampling grid, so an image is
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dualcontrast.constants import constant
+from dualcontrast.errors import SettingError
 from dualcontrast.full_precision import full_precision
 from dualcontrast.mask import spherical_mask
 from dualcontrast.rotations import matrices_of_angles, matrices_of_vectors, vectors_of_matrices
@@ -36,6 +37,11 @@ class ViewConfig:
     ----------
     max_angle : float
         Largest rotation, in degrees. In 2-D angles are drawn from U(-max_angle, max_angle).
+    narrow_to : float or None
+        Largest rotation later in the training, in degrees, at most `max_angle`. Wide views settle what
+        belongs to which code, and narrow ones then leave more to tell images by. None: as before.
+    narrow_after : float
+        The share of the training after which views are narrow.
     rotations : {'axes', 'uniform'}
         How rotations are drawn in 3-D. `axes`: angles from U(-max_angle, max_angle) about x, then y, then z,
         as the authors' code does. `uniform`: uniformly on SO(3), among the rotations by at most max_angle;
@@ -65,6 +71,8 @@ class ViewConfig:
     """
 
     max_angle: Annotated[float, Field(ge=0, le=180)] = 90.0
+    narrow_to: Annotated[float, Field(ge=0, le=180)] | None = None
+    narrow_after: Annotated[float, Field(ge=0, le=1)] = 0.3
     rotations: Rotations = "axes"
     both: bool = False
     split_noise: bool = False
@@ -76,6 +84,18 @@ class ViewConfig:
     shift: Amount = 0.0
     elastic: Amount = 0.0
     elastic_nodes: Annotated[int, Field(ge=1)] = 4
+
+    def __post_init__(self) -> None:
+        if self.narrow_to is not None and self.narrow_to > self.max_angle:
+            raise SettingError(
+                f"views.narrow_to is {self.narrow_to:g} degrees, more than views.max_angle, "
+                f"{self.max_angle:g}; views can only become narrower"
+            )
+
+    @property
+    def last_angle(self) -> float:
+        """Largest rotation at the end of the training, in degrees."""
+        return self.max_angle if self.narrow_to is None else self.narrow_to
 
 
 def uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
@@ -229,9 +249,24 @@ def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Gene
 
 
 def draw_rotations(
-    count: int, dimension: int, config: ViewConfig, generator: torch.Generator
+    count: int,
+    dimension: int,
+    config: ViewConfig,
+    generator: torch.Generator,
+    progress: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw the rotations of a batch of views.
+
+    Parameters
+    ----------
+    count, dimension : int
+        Of the images.
+    config : ViewConfig
+        How far rotations may go.
+    generator : torch.Generator
+        Source of randomness.
+    progress : Tensor or None, shape ()
+        Of the training; see `Batch`.
 
     Returns
     -------
@@ -240,6 +275,14 @@ def draw_rotations(
     matrices : Tensor, shape (N, 2, 2) or (N, 3, 3)
         See `rotation_matrices`.
     """
+    if config.narrow_to is not None and progress is not None:
+        # A GPU would have to be waited for to know which are wanted, so both are drawn.
+        wide, narrow = (
+            draw_rotations(count, dimension, replace(config, max_angle=angle, narrow_to=None), generator)
+            for angle in (config.max_angle, config.narrow_to)
+        )
+        is_wide = progress < config.narrow_after
+        return torch.where(is_wide, wide[0], narrow[0]), torch.where(is_wide, wide[1], narrow[1])
     if dimension == 3 and config.rotations == "uniform":
         vectors = uniform_rotation_vectors(count, config.max_angle, generator)
         return vectors, matrices_of_vectors(torch.deg2rad(vectors))
@@ -251,7 +294,11 @@ def draw_rotations(
 
 @full_precision
 def random_view(
-    images: Tensor, config: ViewConfig, generator: torch.Generator, wedges: Tensor | None = None
+    images: Tensor,
+    config: ViewConfig,
+    generator: torch.Generator,
+    wedges: Tensor | None = None,
+    progress: Tensor | None = None,
 ) -> View:
     """Make one view of every image.
 
@@ -269,6 +316,8 @@ def random_view(
         Source of randomness, on the images' device.
     wedges : Tensor or None, shape (N, D, H, W // 2 + 1)
         Fourier weights of volumes; see `Batch`.
+    progress : Tensor or None, shape ()
+        Of the training; see `Batch`.
 
     Returns
     -------
@@ -276,7 +325,7 @@ def random_view(
         Images, rotations, and the Fourier weights of the views.
     """
     count, dimension = len(images), images.ndim - 2
-    angles, matrices = draw_rotations(count, dimension, config, generator)
+    angles, matrices = draw_rotations(count, dimension, config, generator, progress)
     if config.scale or config.shear:
         shape = uniform((count, dimension, dimension), config.shear, generator)
         scale = torch.exp(uniform((count, dimension), config.scale, generator))
@@ -312,13 +361,17 @@ def _mask(spatial: tuple[int, ...], diameter: float, device: torch.device) -> Te
 
 @full_precision
 def view_pair(
-    images: Tensor, config: ViewConfig, generator: torch.Generator, wedges: Tensor | None = None
+    images: Tensor,
+    config: ViewConfig,
+    generator: torch.Generator,
+    wedges: Tensor | None = None,
+    progress: Tensor | None = None,
 ) -> tuple[View, View]:
     """Make the two images that are compared: the image and a view of it, or two views (`ViewConfig.both`).
 
     Parameters
     ----------
-    images, config, generator, wedges
+    images, config, generator, wedges, progress
         As for `random_view`.
 
     Returns
@@ -328,10 +381,10 @@ def view_pair(
         are a rotation vector in degrees.
     """
     if not config.both:
-        second = random_view(images, config, generator, wedges)
+        second = random_view(images, config, generator, wedges, progress)
         return View(images, torch.zeros_like(second.angles), wedges), second
     halves = split_noise(images) if config.split_noise and images.ndim == 5 else (images, images)
-    first, second = (random_view(half, config, generator, wedges) for half in halves)
+    first, second = (random_view(half, config, generator, wedges, progress) for half in halves)
     if images.ndim == 4:
         return first, second._replace(angles=second.angles - first.angles)
     matrices = [_matrices_of(view.angles, config) for view in (first, second)]
@@ -429,7 +482,7 @@ def turns_within(images: Tensor, config: ViewConfig) -> Iterator[Tensor]:
         Of the images' shape; the third is the images themselves.
     """
     for share in (-2, -1, 0, 1, 2):
-        angle = share * config.max_angle / 3
+        angle = share * config.last_angle / 3
         yield rotate(images, images.new_full((len(images),), angle)) if share else images
 
 

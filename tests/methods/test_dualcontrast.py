@@ -499,6 +499,13 @@ def test_negatives_are_weighted_by_the_states_of_the_images_themselves(count):
     assert (plain["con_c_negative"] != terms["con_c_negative"]).item() == (count > 1)
 
 
+def test_near_views_cannot_count_more_where_views_narrow():
+    narrow = {"near_views_count": 3, "views.narrow_to": 30.0}
+    with pytest.raises(SettingError, match="set near_views_count to 0"):
+        method_of(replace(DEFAULT.config, narrow))
+    method_of(replace(DEFAULT.config, narrow | {"near_views_count": 0}))
+
+
 def test_negatives_of_a_batch_cannot_be_weighted_where_there_are_none():
     pairs = {"content_contrast": "pair", "like_states_count": 1.0}
     with pytest.raises(SettingError, match="set like_states_count to 0"):

@@ -74,6 +74,21 @@ def test_adam_is_that_of_its_paper(beta2):
         assert slope.place.item() == pytest.approx(place, rel=1e-5)
 
 
+def test_a_batch_tells_how_far_the_training_has_come():
+    told = []
+
+    class Told(_Slope):
+        def losses(self, batch, generator, phase):
+            told.append(batch.progress)
+            return super().losses(batch, generator, phase)
+
+    steps = Steps(Told(), Recipe(epochs=2), Fabric(accelerator="cpu", devices=1), 0, 5)
+    # Also where a resumed run begins in the middle.
+    for step in (0, 3, 9):
+        steps.take(Batch(torch.zeros(1, 1, 1, 1)), step)
+    assert [progress.item() for progress in told] == pytest.approx([0.0, 0.3, 0.9])
+
+
 def make_batches(count: int, batch_size: int, seed: int = 0) -> Batches:
     source = bar_source(count)
     return Batches(

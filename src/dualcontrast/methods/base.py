@@ -72,10 +72,13 @@ class Batch(NamedTuple):
     wedges : Tensor or None, shape (N, D, H, W // 2 + 1)
         How much of every Fourier component of a volume was measured, in the layout of `torch.fft.rfftn`
         (see `ImageSource.read_wedges`); None where everything was, or nothing is known.
+    progress : Tensor or None, shape ()
+        The share of the training's steps that were taken before, from 0 towards 1; None counts as 0.
     """
 
     images: Tensor
     wedges: Tensor | None = None
+    progress: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,8 @@ class Method(nn.Module, ABC):
         On a GPU this runs for the first few batches only; what it gives the GPU to do is recorded there, and
         repeated for all others (see `training.recording`). So nothing may differ from step to step but what
         the arguments bring, and a value that Python reads (`.item()`, an `if` about a tensor) leaves the
-        method unrecorded, and slower. What changes as the training goes on belongs into `weights`.
+        method unrecorded, and slower. What changes as the training goes on belongs into `weights`, or is
+        computed from `batch.progress`.
 
         Parameters
         ----------

@@ -293,6 +293,11 @@ class DualContrastMethod(Method):
                 "like_states_count weights the negatives of a batch, and content_contrast is 'pair', which "
                 "has one for each image; set like_states_count to 0, or content_contrast to 'batch'"
             )
+        if config.near_views_count and config.views.narrow_to is not None:
+            raise SettingError(
+                "near_views_count weights views by how near they are to views.max_angle, and views.narrow_to "
+                "draws nearer ones; set near_views_count to 0, or leave views.narrow_to out"
+            )
         sizes = (config.content_dim, config.transformation_dim)
 
         @cache
@@ -392,7 +397,7 @@ class DualContrastMethod(Method):
 
         weights, count = self.config.weights, len(batch.images)
         wedges = batch.wedges if self.config.wedge_aware else None
-        first, second = view_pair(batch.images, self.config.views, generator, wedges)
+        first, second = view_pair(batch.images, self.config.views, generator, wedges, batch.progress)
         both = torch.cat((first.images, second.images))
         measured = None
         if first.wedges is not None and second.wedges is not None:

@@ -241,7 +241,7 @@ class Harmony(Method):
     def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute the three terms, the first two summed over pixels; see the base class."""
         count, pixels = len(batch.images), batch.images[0].numel()
-        view = random_view(batch.images, self.config.views, generator, batch.wedges).images
+        view = random_view(batch.images, self.config.views, generator, batch.wedges, batch.progress).images
         both = torch.cat((batch.images, view))
         encoding = self.encode(both)
         canonical = self.canonical(both, encoding.transformation.mean)

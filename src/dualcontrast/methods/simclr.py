@@ -72,7 +72,7 @@ class SimCLR(Method):
 
     def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute NT-Xent of the content codes of two views; see the base class for the parameters."""
-        first, second = view_pair(batch.images, self.config.views, generator, batch.wedges)
+        first, second = view_pair(batch.images, self.config.views, generator, batch.wedges, batch.progress)
         encoding = self.encode(torch.cat((first.images, second.images)))
         c_first, c_second = encoding.content.mean.split(len(batch.images))
         return {"nt_xent": nt_xent(c_first, c_second, self.config.temperature)}

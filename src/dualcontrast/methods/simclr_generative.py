@@ -54,7 +54,7 @@ class SimCLRGenerative(TwoLatentVAE):
 
     def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute NT-Xent of the content codes, and the VAE's terms on both views."""
-        first, second = view_pair(batch.images, self.config.views, generator, batch.wedges)
+        first, second = view_pair(batch.images, self.config.views, generator, batch.wedges, batch.progress)
         both = torch.cat((first.images, second.images))
         encoding: Encoding = self.encode(both)
         c_first, c_second = encoding.content.mean.split(len(batch.images))

@@ -20,7 +20,7 @@ from dualcontrast.random_streams import numpy_stream
 from dualcontrast.ranks import world_size
 from dualcontrast.spread import own_rows, spread
 from dualcontrast.training.block_shuffle import BlockShuffle
-from dualcontrast.training.windows import stream
+from dualcontrast.training.windows import rows_of, stream
 
 # Images that are kept in memory, and are not read again in every epoch; of a GPU's memory a share, if that is
 # more. Of all its memory: the order of the images must not depend on what else uses the GPU.
@@ -208,9 +208,7 @@ class Batches:
             for step in range(first, end):
                 # Not blocking: a GPU is not to be waited for between two steps.
                 places = torch.from_numpy(self._own_places(step)).to(self._device, non_blocking=True)
-                images, wedges = self._resident
-                own = Batch(images[places], None if wedges is None else wedges[places])
-                yield _spread(own, len(self.places(step)))
+                yield _spread(rows_of(self._resident, places), len(self.places(step)))
             return
         if self._shuffle is not None:
             yield from self._by_window(first, end, self._shuffle.blocks)
@@ -235,10 +233,10 @@ class Batches:
         least, larger = divmod(len(self._rows), self.per_epoch)
         sizes = (least + (step % self.per_epoch < larger) for step in range(first, end))
         pin = self._device.type == "cuda"
-        for images, wedges in stream(self._windows(first, end), sizes, self._read, blocks, pin):
+        for batch in stream(self._windows(first, end), sizes, self._read, blocks, pin):
             # Blocks are read as a whole, so every rank reads all of them and keeps its own images.
-            own = Batch(images[own_rows()], None if wedges is None else wedges[own_rows()])
-            yield _spread(_on_device(own, self._device), len(images))
+            own = rows_of(batch, own_rows())
+            yield _spread(_on_device(own, self._device), len(batch.images))
 
     def _windows(self, first: int, end: int) -> Iterator[np.ndarray]:
         """Yield the places of the images from one step on, window by window."""
@@ -276,13 +274,10 @@ class Batches:
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
-    images, wedges = batch
-    return Batch(
-        images.to(device, non_blocking=True),
-        None if wedges is None else wedges.to(device, non_blocking=True),
-    )
+    wedges = None if batch.wedges is None else batch.wedges.to(device, non_blocking=True)
+    return Batch(batch.images.to(device, non_blocking=True), wedges)
 
 
 def _spread(own: Batch, total: int) -> Batch:
-    images, wedges = own
-    return Batch(spread(images, total), None if wedges is None else spread(wedges, total))
+    wedges = None if own.wedges is None else spread(own.wedges, total)
+    return Batch(spread(own.images, total), wedges)

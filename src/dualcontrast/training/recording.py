@@ -76,12 +76,16 @@ class Recorder:
         """Record the computation, which is not done meanwhile."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
-        kept = Batch(batch.images.clone(), None if batch.wedges is None else batch.wedges.clone())
+        kept = Batch(batch.images.clone(), _copy(batch.wedges), _copy(batch.progress))
         # One after the other they use the same memory.
         pool = next((recording.graph.pool() for recording in self._recordings.values()), None)
         with torch.cuda.graph(graph, pool=pool):
             compute(kept)
         return _Recording(graph, kept)
+
+
+def _copy(part: torch.Tensor | None) -> torch.Tensor | None:
+    return None if part is None else part.clone()
 
 
 def _reads_nothing_back(compute: Callable[[Batch], None], batch: Batch) -> bool:

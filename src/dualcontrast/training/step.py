@@ -80,6 +80,8 @@ class Steps:
         self._generator.manual_seed(stream_seed(self._seed, "step", step))
         rate = learning_rate(self._recipe, step, self._per_epoch)
         self._tell([phase.learning_rate_scale * rate for phase in self._phases], self.weights(step))
+        progress = torch.full((), step / self._total, device=self._fabric.device)
+        batch = batch._replace(progress=progress)
         if self._recorder:
             self._recorder.run(self._compute, batch)
         else:

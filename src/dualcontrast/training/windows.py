@@ -47,7 +47,7 @@ def stream(
             while size:
                 batch = ahead[0].wait()
                 stop = min(used + size, len(batch.images))
-                parts.append(_rows_of(batch, used, stop))
+                parts.append(rows_of(batch, slice(used, stop)))
                 size, used = size - (stop - used), stop
                 if used == len(batch.images):
                     ahead.popleft()
@@ -105,8 +105,9 @@ def _cuts(blocks: np.ndarray) -> np.ndarray:
     return starts[np.diff(starts // PART, prepend=0) > 0]
 
 
-def _rows_of(batch: Batch, start: int, stop: int) -> Batch:
-    return Batch(batch.images[start:stop], None if batch.wedges is None else batch.wedges[start:stop])
+def rows_of(batch: Batch, rows: slice | Tensor) -> Batch:
+    """Keep some rows of a batch."""
+    return Batch(batch.images[rows], None if batch.wedges is None else batch.wedges[rows])
 
 
 def _joined(parts: list[Batch]) -> Batch:
