@@ -465,7 +465,7 @@ def _smoothing_filter(spatial: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def turns_within(images: Tensor, config: ViewConfig) -> Iterator[Tensor]:
-    """Turn images by five angles, evenly spread over two thirds of the range that views are drawn from.
+    """Turn images by five angles, evenly spread over two thirds of the range of views at the end.
 
     Views of a turned copy then go as far as those of the image on one side, so that the copy is still like
     what a network has been trained on.
