@@ -7,7 +7,7 @@ All changes of one view are composed into a single sampling grid, so an image is
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
@@ -97,8 +97,25 @@ class ViewConfig:
         """Largest rotation at the end of the training, in degrees."""
         return self.max_angle if self.narrow_to is None else self.narrow_to
 
+    def largest_angle(self, progress: Tensor | None) -> Tensor | float:
+        """Largest rotation, in degrees, at a point of the training.
 
-def uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
+        Parameters
+        ----------
+        progress : Tensor or None, shape ()
+            See `Batch`.
+
+        Returns
+        -------
+        Tensor, shape (), or float
+            A tensor where it changes: to know it, a GPU would have to be waited for.
+        """
+        if progress is None or self.narrow_to is None:
+            return self.max_angle
+        return torch.where(progress < self.narrow_after, self.max_angle, self.narrow_to)
+
+
+def uniform(shape: tuple[int, ...], limit: float | Tensor, generator: torch.Generator) -> Tensor:
     """Draw from U(-limit, limit) on the generator's device."""
     return (2 * torch.rand(shape, generator=generator, device=generator.device) - 1) * limit
 
@@ -214,7 +231,7 @@ class View(NamedTuple):
     wedges: Tensor | None = None
 
 
-def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Generator) -> Tensor:
+def uniform_rotation_vectors(count: int, max_angle: float | Tensor, generator: torch.Generator) -> Tensor:
     """Draw rotations uniformly on SO(3), among those by at most an angle.
 
     The axis is uniform on the sphere, the angle a has the density (1 - cos a) that the Haar measure gives it.
@@ -223,7 +240,7 @@ def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Gene
     ----------
     count : int
         How many.
-    max_angle : float
+    max_angle : float or Tensor, shape ()
         Degrees, from 0 to 180.
     generator : torch.Generator
         Source of randomness.
@@ -236,16 +253,18 @@ def uniform_rotation_vectors(count: int, max_angle: float, generator: torch.Gene
     device = generator.device
     axes = F.normalize(torch.randn((count, 3), generator=generator, device=device), dim=1)
     share = torch.rand(count, generator=generator, device=device)
-    if max_angle == 0:
-        return torch.zeros_like(axes)
+    exact = {"dtype": torch.float64, "device": device}
+    limit = max_angle.double() if isinstance(max_angle, Tensor) else torch.full((), max_angle, **exact)
+    # Of small angles rounding leaves nothing of a - sin a; below a degree it is a³ / 6, of one shape.
+    listed = limit.clamp(min=1.0)
     # The distribution function a - sin a has no inverse in closed form; a fine table of it does.
-    table = torch.linspace(0, math.radians(min(max_angle, 180.0)), 4096, device=device, dtype=torch.float64)
+    table = torch.linspace(0, 1, 4096, **exact) * torch.deg2rad(listed)
     reached = table - torch.sin(table)
     place = torch.searchsorted(reached / reached[-1], share.double()).clamp(1, len(table) - 1)
     below, above = reached[place - 1], reached[place]
     within = ((share * reached[-1] - below) / (above - below)).clamp(0, 1)
     angle = table[place - 1] + within * (table[place] - table[place - 1])
-    return torch.rad2deg(axes * angle[:, None]).float()
+    return (axes * (torch.rad2deg(angle) * (limit / listed))[:, None]).float()
 
 
 def draw_rotations(
@@ -275,19 +294,12 @@ def draw_rotations(
     matrices : Tensor, shape (N, 2, 2) or (N, 3, 3)
         See `rotation_matrices`.
     """
-    if config.narrow_to is not None and progress is not None:
-        # A GPU would have to be waited for to know which are wanted, so both are drawn.
-        wide, narrow = (
-            draw_rotations(count, dimension, replace(config, max_angle=angle, narrow_to=None), generator)
-            for angle in (config.max_angle, config.narrow_to)
-        )
-        is_wide = progress < config.narrow_after
-        return torch.where(is_wide, wide[0], narrow[0]), torch.where(is_wide, wide[1], narrow[1])
+    limit = config.largest_angle(progress)
     if dimension == 3 and config.rotations == "uniform":
-        vectors = uniform_rotation_vectors(count, config.max_angle, generator)
+        vectors = uniform_rotation_vectors(count, limit, generator)
         return vectors, matrices_of_vectors(torch.deg2rad(vectors))
     drawn = 1 if config.one_angle_per_batch and dimension == 2 else count
-    angles = uniform((drawn,) if dimension == 2 else (drawn, 3), config.max_angle, generator)
+    angles = uniform((drawn,) if dimension == 2 else (drawn, 3), limit, generator)
     angles = angles.expand(count, *angles.shape[1:])
     return angles, rotation_matrices(angles)
 
