@@ -24,7 +24,7 @@ demo: .venv/installed
 	$(BIN)/dualcontrast demo --overwrite
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 trust: .venv/installed-test
 	$(BIN)/python trust/all.py

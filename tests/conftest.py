@@ -17,6 +17,11 @@ from toy_images import bar_source
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def source() -> ArraySource:
     """60 images of 16×16 pixels."""

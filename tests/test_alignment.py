@@ -13,6 +13,8 @@ from dualcontrast.fourier import fourier_pad
 from dualcontrast.wedge import apply_wedge, tilt_wedge
 from posed_blobs import BLOBS, BOX, drawn, posed_blobs
 
+pytestmark = pytest.mark.slow
+
 
 def aligned(
     volumes: Tensor, references: int = 1, *, wedges: Tensor | None = None, seed: int = 0

@@ -11,6 +11,8 @@ from dualcontrast.averaging.search import Search, scores
 from dualcontrast.wedge import apply_wedge, tilt_wedge
 from posed_blobs import BLOBS, BOX, drawn, posed_blobs
 
+pytestmark = pytest.mark.slow
+
 EACH, NOISE = 80, 0.5
 OTHER = BLOBS * [0.5, 0.5, 1.4]
 TRUTH = np.repeat([0, 1], EACH)

@@ -13,6 +13,8 @@ from dualcontrast.networks import SMALLEST_IMAGE
 from dualcontrast.training.loop import Checkpointing, Stopped
 from toy_images import bar_source
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {2: (16, 16), 3: (16, 16, 16)}
 CASES = [
     pytest.param(name, preset, dimension, id=f"{name}-{preset}-{dimension}d")

@@ -12,6 +12,8 @@ from dualcontrast.benchmark.table1 import table1
 from dualcontrast.errors import DataError, RunError, SettingError
 from toy_images import bars
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):

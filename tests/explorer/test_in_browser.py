@@ -16,6 +16,8 @@ import chromium
 from dualcontrast import Codes
 from explored_runs import image_run, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:

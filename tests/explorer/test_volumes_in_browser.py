@@ -17,6 +17,8 @@ from dualcontrast import RunFolder
 from dualcontrast.clusters import Clusters
 from explored_runs import serving, volume_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory) -> Path:

@@ -23,6 +23,8 @@ from dualcontrast.training.engine import check_devices
 from dualcontrast.training.loop import Stopped
 from toy_images import bars
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).with_name("rank_cases.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 # Nothing that is gathered may be as large as an image.

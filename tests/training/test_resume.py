@@ -18,6 +18,8 @@ from dualcontrast import RunFolder
 from dualcontrast.cli import main
 from toy_images import bars
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ["--epochs", "3", "--batch-size", "4", "--device", "cpu", "--no-evaluate", "--no-progress"]
 
 
