@@ -293,7 +293,8 @@ class DualContrastMethod(Method):
                 "like_states_count weights the negatives of a batch, and content_contrast is 'pair', which "
                 "has one for each image; set like_states_count to 0, or content_contrast to 'batch'"
             )
-        if config.near_views_count and config.views.narrow_to is not None:
+        is_counted = config.near_views_count and config.rotation_reader == "upright"
+        if is_counted and config.views.narrow_to is not None:
             raise SettingError(
                 "near_views_count weights views by how near they are to views.max_angle, and views.narrow_to "
                 "draws nearer ones; set near_views_count to 0, or leave views.narrow_to out"
