@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dualcontrast.averaging import class_averages
 from dualcontrast.averaging import particles as reading
 from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
-from dualcontrast.errors import DataError, SettingError
+from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.prepare import Preparation
 from dualcontrast.run_folder import CODES
 from posed_blobs import BLOBS, BOX, posed_blobs
@@ -140,6 +141,53 @@ def test_particles_read_in_parts_are_those_read_at_once(monkeypatch):
     assert torch.allclose(spectra, reading.spectra_of(waves, volumes), atol=1e-5)
     assert seen is not None
     assert torch.allclose(seen, reading.mean_seen(waves, wedges, BOX), atol=1e-6)
+
+
+@pytest.fixture
+def unsure(run, tmp_path) -> tuple[Path, set[str]]:
+    """A copy of the run, and the names of the particles of which its classes were made unsure."""
+    path = tmp_path / "unsure"
+    shutil.copytree(run, path, ignore=shutil.ignore_patterns("averages"))
+    file = path / "clusters" / "content" / "classes.csv"
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table.loc[::4, "confidence"] = "0.4"
+    file.write_text(table.to_csv(index=False))
+    return path, set(table["id"][::4])
+
+
+def test_unsure_particles_are_in_no_average_if_asked_or_if_they_are_in_no_class_file(unsure, caplog):
+    path, names = unsure
+
+    def averaged(**options) -> set[str]:
+        with caplog.at_level("INFO"):
+            folder = average_classes(path, most=4, progress=False, overwrite=True, **options).folder
+        stars = [set(particles(star)["rlnImageName"]) for star in folder.glob("class-?.star")]
+        return set.union(*stars)
+
+    everything = {f"{i:03d}.mrc" for i in range(2 * EACH)}
+    assert averaged(min_confidence=0.5) == everything - names
+    assert "9 particles below a confidence of 0.5 are left out" in caplog.text
+    # As for the class STAR files, unless another confidence is asked for.
+    record = path / "clusters" / "content" / "clusters.json"
+    written = json.loads(record.read_text())
+    written["settings"]["min_confidence"] = 0.5
+    record.write_text(json.dumps(written))
+    assert averaged() == everything - names
+    assert averaged(min_confidence=0.3) == everything
+
+
+def test_confidence_that_cannot_be_asked_for(unsure):
+    path, _ = unsure
+    with pytest.raises(SettingError, match=r"--min-confidence 1\.5: give a number from 0 to 1"):
+        average_classes(path, min_confidence=1.5)
+    file = path / "clusters" / "content" / "classes.csv"
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    file.write_text(table.assign(confidence="0.4").to_csv(index=False))
+    with pytest.raises(DataError, match=r"0 particles of class 1 .* below a confidence of 0\.9 do not count"):
+        average_classes(path, min_confidence=0.9)
+    file.write_text(table.iloc[:, :7].to_csv(index=False))
+    with pytest.raises(RunError, match="without confidence; leave --min-confidence out"):
+        average_classes(path, min_confidence=0.5)
 
 
 def test_numbers_that_cannot_be(run):

@@ -19,7 +19,7 @@ from dualcontrast.clusters import (
     write_clusters,
 )
 from dualcontrast.codes import Codes
-from dualcontrast.confidence import RunClasses, combine
+from dualcontrast.confidence import RunClasses, check_confidence, combine
 from dualcontrast.data.labels import positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, RunError, SettingError
@@ -195,8 +195,7 @@ def _check_settings(
 def _check_star_settings(
     source: ImageSource, min_confidence: float | None, confidence_column: str | None
 ) -> None:
-    if min_confidence is not None and not 0 <= min_confidence <= 1:
-        raise SettingError(f"--min-confidence {min_confidence:g}: give a number from 0 to 1")
+    check_confidence(min_confidence)
     column = confidence_column
     if column is not None and not re.fullmatch(r"[A-Za-z]\w*", column, re.ASCII):
         raise SettingError(f"--confidence-column '{column}': give a label such as rlnParticleFigureOfMerit")

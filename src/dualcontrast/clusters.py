@@ -96,8 +96,15 @@ class Clusters:
         """Names of the conformations: `1.1`, `1.2`, ...; empty where none were asked for."""
         return [] if self.conformations is None else in_order(self.conformations.names.tolist())
 
-    def members(self, name: str) -> np.ndarray:
+    def members(self, name: str, min_confidence: float | None = None) -> np.ndarray:
         """Return the ids of the members of a class or conformation, nearest its centre first.
+
+        Parameters
+        ----------
+        name : str
+            Of the class or conformation.
+        min_confidence : float, optional
+            Only members that are at least as sure of their class, where their confidence is known.
 
         Raises
         ------
@@ -109,7 +116,10 @@ class Clusters:
             raise RunError(f"clusters '{self.name}': no class '{name}'; choose one of {', '.join(known)}")
         level = self.classes if self.conformations is None or name in self.class_names else self.conformations
         rows = np.flatnonzero(level.names == name)
-        return self.ids[rows[np.argsort(level.nearest_rank[rows], kind="stable")]]
+        rows = rows[np.argsort(level.nearest_rank[rows], kind="stable")]
+        if min_confidence is not None and self.confidence is not None:
+            rows = rows[self.confidence.confidence[rows] >= min_confidence]
+        return self.ids[rows]
 
     def table(self) -> str:
         """Return the text of `classes.csv`."""
@@ -242,7 +252,7 @@ def describe(
     for label in clusters.class_names + clusters.conformation_names:
         members = clusters.members(label)
         described[label] = {"particles": len(members), "nearest": members[:NEAREST_LISTED].tolist()}
-        sure = _sure(clusters, members, settings.get("min_confidence"))
+        sure = clusters.members(label, settings.get("min_confidence"))
         if len(sure) < len(members):
             described[label]["not_in_star"] = len(members) - len(sure)
     return {
@@ -255,13 +265,6 @@ def describe(
         ],
         "calibration": _calibration(clusters, settings["on"], labels),
     }
-
-
-def _sure(clusters: Clusters, members: np.ndarray, least: float | None) -> np.ndarray:
-    """Return the members whose class is sure enough to stand in a STAR file."""
-    if least is None or clusters.confidence is None:
-        return members
-    return members[clusters.confidence.confidence[positions_of(members, clusters.ids)] >= least]
 
 
 def _calibration(clusters: Clusters, on: str, labels: LabelTable | None) -> dict[str, Any] | None:
@@ -335,7 +338,7 @@ def write_clusters(
             cells = [f"{value:.{DIGITS}f}" for value in clusters.confidence.confidence.tolist()]
             values = {f"_{column}": dict(zip(clusters.ids.tolist(), cells, strict=True))}
         for label in clusters.class_names + clusters.conformation_names:
-            members = _sure(clusters, clusters.members(label), settings.get("min_confidence"))
+            members = clusters.members(label, settings.get("min_confidence"))
             if len(members):
                 write_star_subset(star, members.tolist(), folder / star_name(label), values)
     # Last, because a folder with a record counts as a clustering.

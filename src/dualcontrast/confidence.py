@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dualcontrast.data.labels import positions_of
+from dualcontrast.errors import SettingError
 from dualcontrast.evaluation.matching import match_names
 
 # At this temperature little more is left of probabilities than their order.
@@ -181,3 +182,9 @@ def _rounded(expected: np.ndarray, agreement: np.ndarray, confidence: np.ndarray
     return Confidence(
         *(np.clip(np.round(values, DIGITS), 0, 1) for values in (expected, agreement, confidence))
     )
+
+
+def check_confidence(least: float | None) -> None:
+    """Raise `SettingError` for a least confidence that is no share."""
+    if least is not None and not 0 <= least <= 1:
+        raise SettingError(f"--min-confidence {least:g}: give a number from 0 to 1")

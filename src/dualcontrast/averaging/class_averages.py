@@ -20,7 +20,8 @@ from dualcontrast.averaging.states import HARDLY_APART
 from dualcontrast.class_maps import Maps, check_free
 from dualcontrast.clusters import AVERAGES, Clusters, star_name
 from dualcontrast.codes import Codes
-from dualcontrast.errors import DataError, SettingError
+from dualcontrast.confidence import check_confidence
+from dualcontrast.errors import DataError, RunError, SettingError
 from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_images
 from dualcontrast.export.star import StarText, write_star_subset
@@ -64,6 +65,7 @@ def average_classes(
     states: int = 1,
     most: int = 2000,
     others: bool = True,
+    min_confidence: float | None = None,
     output: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -89,6 +91,9 @@ def average_classes(
         of the class. The work and the memory that this takes do not grow beyond.
     others : bool
         Lay the other particles of the class on these averages, and add them. Without, they have no pose.
+    min_confidence : float, optional
+        Leave out particles whose class is less sure (`Confidence.confidence`). Unless given it is that of the
+        clustering, so that averages and class STAR files hold the same particles.
     output : str or Path, optional
         Folder to write into; `RUN/clusters/NAME/averages` unless given.
     seed : int
@@ -110,7 +115,15 @@ def average_classes(
     if states < 1 or most < 2:
         raise SettingError(f"--states {states}, --most {most}: give at least 1 state and 2 particles")
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    check_confidence(min_confidence)
     clusters = Clusters.load(run, classes)
+    if min_confidence is None:
+        min_confidence = clusters.record["settings"].get("min_confidence")
+    elif clusters.confidence is None:
+        raise RunError(
+            f"{run.path}: the classes '{clusters.name}' are of an earlier version, without confidence; leave "
+            "--min-confidence out, or make them again with `cluster --overwrite`"
+        )
     folder = run.path / CLUSTERS / clusters.name / AVERAGES if output is None else Path(output)
     check_free(folder / AVERAGES_RECORD, overwrite)
     preparation = run.preparation
@@ -126,12 +139,20 @@ def average_classes(
     coordinates: dict[str, np.ndarray] = {}
     separations: dict[str, float | None] = {}
     for name in clusters.class_names:
-        members = clusters.members(name)
+        members = clusters.members(name, min_confidence)
         ids, further = members[:most], members[most:] if others else members[:0]
         if len(ids) < 2 * states:
             raise DataError(
                 f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
                 "ask for fewer states, or cluster into fewer classes"
+                + (
+                    f"; particles below a confidence of {min_confidence:g} do not count"
+                    * bool(min_confidence)
+                )
+            )
+        if unsure := len(clusters.members(name)) - len(members):
+            logger.info(
+                f"class {name}: {unsure:,} particles below a confidence of {min_confidence:g} are left out"
             )
         # Volumes are read twice: for their plane waves, and for the map once they are known to lie alike.
         spectra, seen = read_spectra(source, preparation, ids, waves)

@@ -10,6 +10,7 @@ EXAMPLES = """**Examples**
 - After `cluster`, a map of each class from its particles: `dualcontrast average runs/first`
 - Six conformations in each class: `dualcontrast average runs/first --states 6`
 - The best 500 of each class only: `dualcontrast average runs/first --most 500 --no-others`
+- Only what is sure of its class: `dualcontrast average runs/first --min-confidence 0.9`
 - In RELION afterwards: refine `runs/first/clusters/content/averages/class-1.star` against `class-1.mrc`
 """
 
@@ -21,6 +22,7 @@ def average(
     states: int = 1,
     most: int = 2000,
     others: bool = True,
+    min_confidence: float | None = None,
     output: Path | None = None,
     seed: int = 0,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
@@ -41,6 +43,8 @@ def average(
         centre.
     others
         Lay the other particles of each class on these averages as well.
+    min_confidence
+        Leave out particles that are less sure of their class; as for `cluster` unless given.
     output
         Folder to write into; RUN/clusters/NAME/averages unless given.
     seed
@@ -60,6 +64,7 @@ def average(
             states=states,
             most=most,
             others=others,
+            min_confidence=min_confidence,
             output=output,
             seed=seed,
             overwrite=overwrite,
