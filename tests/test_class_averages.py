@@ -196,6 +196,13 @@ def test_numbers_that_cannot_be(run):
         average_classes(run, states=0, output="nowhere")
 
 
+def test_classes_too_small_for_their_states_are_named(run, tmp_path):
+    with pytest.raises(
+        DataError, match=r"36 particles of class 1 are too few for 19 averages.*fewer classes$"
+    ):
+        average_classes(run, states=19, output=tmp_path / "none")
+
+
 def test_fewer_states_leave_no_former_ones(run, tmp_path):
     """And nothing else is deleted."""
     folder = tmp_path / "again"

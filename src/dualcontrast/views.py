@@ -112,7 +112,8 @@ class ViewConfig:
         """
         if progress is None or self.narrow_to is None:
             return self.max_angle
-        return torch.where(progress < self.narrow_after, self.max_angle, self.narrow_to)
+        wide, narrow = (progress.new_full((), angle) for angle in (self.max_angle, self.narrow_to))
+        return torch.where(progress < self.narrow_after, wide, narrow)
 
 
 def uniform(shape: tuple[int, ...], limit: float | Tensor, generator: torch.Generator) -> Tensor:

@@ -141,19 +141,15 @@ def average_classes(
     for name in clusters.class_names:
         members = clusters.members(name, min_confidence)
         ids, further = members[:most], members[most:] if others else members[:0]
+        below = "" if min_confidence is None else f"below a confidence of {min_confidence:g}"
         if len(ids) < 2 * states:
             raise DataError(
                 f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
                 "ask for fewer states, or cluster into fewer classes"
-                + (
-                    f"; particles below a confidence of {min_confidence:g} do not count"
-                    * bool(min_confidence)
-                )
+                + (below and f"; particles {below} do not count")
             )
         if unsure := len(clusters.members(name)) - len(members):
-            logger.info(
-                f"class {name}: {unsure:,} particles below a confidence of {min_confidence:g} are left out"
-            )
+            logger.info(f"class {name}: {unsure:,} particles {below} are left out")
         # Volumes are read twice: for their plane waves, and for the map once they are known to lie alike.
         spectra, seen = read_spectra(source, preparation, ids, waves)
         full = preparation.image_shape[-1]
