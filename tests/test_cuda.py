@@ -50,6 +50,18 @@ def test_recorded_steps_do_the_same(name, preset, dimension, monkeypatch, record
     assert_same(name, recorded, plain)
 
 
+@pytest.mark.parametrize(("preset", "dimension"), [("default", 2), ("subtomogram", 3)])
+def test_recorded_views_become_narrow(preset, dimension, monkeypatch, recordings):
+    changes = {"near_views_count": 0, "views.narrow_to": 10.0, "views.narrow_after": 0.5}
+    recorded = fitted("dualcontrast", preset, dimension, **changes)
+    assert len(recordings) == 2
+    wide = fitted("dualcontrast", preset, dimension, near_views_count=0)
+    monkeypatch.setattr(recording, "BEFORE", 10**6)
+    assert_same("dualcontrast", recorded, fitted("dualcontrast", preset, dimension, **changes))
+    alike = [one["loss"] == other["loss"] for one, other in zip(recorded.history, wide.history, strict=True)]
+    assert alike[0] and not alike[-1]
+
+
 @every_method
 def test_the_same_seed_gives_the_same_weights(name, preset, dimension):
     assert_same(name, *(fitted(name, preset, dimension) for _ in range(2)))
