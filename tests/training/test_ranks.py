@@ -180,7 +180,9 @@ def test_connections_end_before_python_does(tmp_path):
     script = tmp_path / "asked_to_stop.py"
     script.write_text(
         "import atexit, torch.distributed as dist\n"
-        "atexit.register(lambda: print('connected' if dist.is_initialized() else 'left', flush=True))\n"
+        # The end of the line with the line: two processes write.
+        "left = lambda: 'connected\\n' if dist.is_initialized() else 'left\\n'\n"
+        "atexit.register(lambda: print(left(), end='', flush=True))\n"
         "from dualcontrast.training.launch import make_fabric\n"
         "make_fabric('cpu', devices=2)\n"
         "assert dist.is_initialized()\n"
