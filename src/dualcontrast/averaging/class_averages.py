@@ -126,6 +126,16 @@ def average_classes(
         )
     folder = run.path / CLUSTERS / clusters.name / AVERAGES if output is None else Path(output)
     check_free(folder / AVERAGES_RECORD, overwrite)
+    below = "" if min_confidence is None else f"below a confidence of {min_confidence:g}"
+    # Of all classes before any is aligned, which takes long.
+    for name in clusters.class_names:
+        count = min(len(clusters.members(name, min_confidence)), most)
+        if count < 2 * states:
+            raise DataError(
+                f"{run.path}: {count} particles of class {name} are too few for {states} averages; "
+                "ask for fewer states, or cluster into fewer classes"
+                + (below and f"; particles {below} do not count")
+            )
     preparation = run.preparation
     check_cubes(preparation)
     source = run.open_source()
@@ -141,13 +151,6 @@ def average_classes(
     for name in clusters.class_names:
         members = clusters.members(name, min_confidence)
         ids, further = members[:most], members[most:] if others else members[:0]
-        below = "" if min_confidence is None else f"below a confidence of {min_confidence:g}"
-        if len(ids) < 2 * states:
-            raise DataError(
-                f"{run.path}: {len(ids)} particles of class {name} are too few for {states} averages; "
-                "ask for fewer states, or cluster into fewer classes"
-                + (below and f"; particles {below} do not count")
-            )
         if unsure := len(clusters.members(name)) - len(members):
             logger.info(f"class {name}: {unsure:,} particles {below} are left out")
         # Volumes are read twice: for their plane waves, and for the map once they are known to lie alike.
