@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, LeaveOneOut
 from sklearn.preprocessing import StandardScaler
 
 from dualcontrast.evaluation.regression import (
+    KERNEL_PENALTIES,
     cross_fitted_r_squared,
     kernel_predict,
     r_squared,
@@ -71,6 +74,28 @@ def test_only_the_kernel_sees_a_parabola(rng):
     targets = codes[:, :1] ** 2
     assert cross_fitted_r_squared(codes, targets, rng) < 0.1
     assert cross_fitted_r_squared(codes, targets, rng, nonlinear=True) > 0.8
+
+
+def test_the_kernel_sees_products_of_many_numbers(rng):
+    """Sums of two squared numbers of twenty, of which the largest penalty shows less than half."""
+    codes = rng.normal(size=(600, 20))
+    targets = codes[:, 0:3] ** 2 + codes[:, 3:6] ** 2
+    assert cross_fitted_r_squared(codes, targets, rng, nonlinear=True) > 0.7
+
+
+@pytest.mark.parametrize("noise", [0.05, 3.0])
+def test_the_penalty_is_the_one_that_scikit_learn_finds_by_leaving_one_out(noise, rng):
+    train, test = rng.normal(size=(60, 4)), rng.normal(size=(20, 4))
+    targets = np.sin(2 * train[:, :2]) + noise * rng.normal(size=(60, 2))
+    train_rows, test_rows = standardise(train, test)
+    search = GridSearchCV(
+        KernelRidge(kernel="rbf", gamma=1 / 8),
+        {"alpha": KERNEL_PENALTIES},
+        scoring="neg_mean_squared_error",
+        cv=LeaveOneOut(),
+    ).fit(train_rows, targets - targets.mean(axis=0))
+    expected = search.predict(test_rows) + targets.mean(axis=0)
+    np.testing.assert_allclose(kernel_predict(train, targets, test), expected, rtol=1e-6)
 
 
 def test_the_kernel_finds_nothing_in_independent_codes(rng):

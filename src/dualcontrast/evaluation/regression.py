@@ -3,6 +3,9 @@
 import numpy as np
 
 RIDGE_PENALTY = 1.0
+# Of the kernel regression. With the largest alone, a code of forty numbers that tells a third of another by
+# products of its numbers seems to tell a twentieth.
+KERNEL_PENALTIES = (1.0, 0.1, 0.01, 0.001)
 SMALLEST_SPREAD = 1e-6
 
 
@@ -79,8 +82,9 @@ def kernel_predict(train: np.ndarray, targets: np.ndarray, test: np.ndarray) -> 
     """Fit a kernel ridge regression with a Gaussian kernel and predict held-out targets.
 
     The kernel is exp(-‖u - v‖² / m) on standardised codes, m the mean squared distance of two training rows,
-    so its width follows the number of dimensions and needs no tuning. It sees dependence that no linear map
-    shows. Arguments and result as for `ridge_predict`.
+    so its width follows the number of dimensions. It sees dependence that no linear map shows. Of four
+    penalties, from that of a smooth map to that of one that follows each row, the one is taken with which
+    the training rows predict each other best (leave-one-out). Arguments and result as for `ridge_predict`.
     """
     from scipy.spatial.distance import cdist
 
@@ -90,9 +94,23 @@ def kernel_predict(train: np.ndarray, targets: np.ndarray, test: np.ndarray) -> 
         return np.repeat(centre[None], len(test), axis=0)
     # Standardised rows are on average √(2 d) apart.
     width = 2.0 * x.shape[1]
-    gram = np.exp(-cdist(x, x, "sqeuclidean") / width) + RIDGE_PENALTY * np.eye(len(x))
-    weights = np.linalg.solve(gram, targets - centre)
+    weights = _weights_by_leave_one_out(np.exp(-cdist(x, x, "sqeuclidean") / width), targets - centre)
     return np.exp(-cdist(x_test, x, "sqeuclidean") / width) @ weights + centre
+
+
+def _weights_by_leave_one_out(kernel: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Weights (N, k) of kernel ridge regression with the penalty that predicts rows left out best."""
+    best, least = np.zeros_like(targets, dtype=np.float64), np.inf
+    # From the largest on, for as long as it gets better.
+    for penalty in KERNEL_PENALTIES:
+        inverse = np.linalg.inv(kernel + penalty * np.eye(len(kernel)))
+        weights = inverse @ targets
+        # What a row is off by when it is left out, without fitting the others again (Golub et al. 1979).
+        error = np.square(weights / np.diagonal(inverse)[:, None]).sum()
+        if error >= least:
+            break
+        best, least = weights, error
+    return best
 
 
 def cross_fitted_r_squared(
