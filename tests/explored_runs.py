@@ -35,8 +35,9 @@ def image_run(folder: Path) -> Path:
     options = pipeline.DataOptions(labels=folder / "labels.csv")
     path = folder / "images"
     with pytest.MonkeyPatch.context() as patch:
-        # Maps of the codes take long and are tested elsewhere.
-        patch.setattr("dualcontrast.figures.run_figures._embedding_figures", lambda *arguments: [])
+        # Its figures take long and are tested elsewhere, but for those of the loss.
+        for of in ("embedding", "decoded"):
+            patch.setattr(f"dualcontrast.figures.run_figures._{of}_figures", lambda *arguments: [])
         pipeline.train(
             folder / "bars.npz",
             path,

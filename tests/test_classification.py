@@ -92,7 +92,7 @@ def test_no_shift_is_far_from_the_lattice(finer, points) -> None:
 def test_unsure_particles_are_compared_over_finer_shifts(monkeypatch, tilted) -> None:
     """As if all orientations were, and not only the probable ones; computed here one pose after the other."""
     monkeypatch.setattr(classification, "SURE", 1.1)
-    waves, volumes = waves_for((1, BOX, BOX, BOX)), particles()[::20]
+    waves, volumes = waves_for((1, BOX, BOX, BOX)), particles()[::40]
     wedge = tilt_wedge((BOX, BOX, BOX), -60.0, 60.0)[None]
     seen = mean_seen(waves, wedge, BOX) if tilted else None
     search = Search(waves, spectra_of(waves, volumes), seen, max_shift=BOX / 10, seed=0)

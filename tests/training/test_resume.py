@@ -20,13 +20,13 @@ from toy_images import bars
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = ["--epochs", "3", "--batch-size", "4", "--device", "cpu", "--no-evaluate", "--no-progress"]
+OPTIONS = ["--epochs", "2", "--batch-size", "4", "--device", "cpu", "--no-evaluate", "--no-progress"]
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "bars.npy"
-    np.save(path, bars(500, (16, 16))[0])
+    np.save(path, bars(375, (16, 16))[0])
     return path
 
 
@@ -78,8 +78,8 @@ def assert_same(run: Path, whole: Path) -> None:
 def test_killed_in_mid_epoch_and_resumed(images, uninterrupted, tmp_path):
     run = tmp_path / "killed"
     process = start(str(images), "--output", str(run), "--checkpoint-seconds", "0")
-    # An epoch has 100 steps and rows come every 50: step 150 is within the second epoch.
-    wait_for_steps(run, 150, process)
+    # An epoch has 75 steps and rows come every 50: step 100 is within the second epoch.
+    wait_for_steps(run, 100, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (run / "weights.safetensors").exists()
