@@ -94,4 +94,4 @@ def test_the_report_has_them(tmp_path):
     assert [factor["name"] for factor in evaluation["curved_within_content"]] == [angle.name]
     assert "R² of a curved fit for each kind by itself" in render(run, evaluation, [])
     earlier = {key: evaluation[key] for key in evaluation if key != "curved_within_content"}
-    assert "curved fit" not in render(run, earlier, [])
+    assert "curved fit for each" not in render(run, earlier, [])

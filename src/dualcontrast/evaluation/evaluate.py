@@ -12,6 +12,7 @@ from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.clustering import clustering
 from dualcontrast.evaluation.confounds import confounds
+from dualcontrast.evaluation.curved_read_out import curved_read_out
 from dualcontrast.evaluation.curved_within_content import curved_within_content
 from dualcontrast.evaluation.d_score import d_score, stratified_rows
 from dualcontrast.evaluation.diagnostics import FEWEST_IMAGES, diagnostics, image_limit
@@ -64,7 +65,8 @@ def evaluate(
     Returns
     -------
     dict
-        Plain numbers, strings, lists and dicts. `d_score` (see `d_score`), `clustering` (see `clustering`),
+        Plain numbers, strings, lists and dicts. `d_score` (see `d_score`), `curved_read_out` (see
+        `curved_read_out`), `clustering` (see `clustering`),
         `within_content` and `curved_within_content` (see the functions of these names), `confounds` (see
         `confounds`), `diagnostics` (see `diagnostics`), `images` (how many of each part), `scored` (how many
         labelled ones were used), `seed`, and `verdict`, a list of sentences. A measure that could not be
@@ -83,6 +85,7 @@ def evaluate(
         "images": {"train": len(split.train), "test": len(split.test), "labelled": labelled},
         "scored": len(labels.ids),
         "d_score": d_score(codes, labels, split.train, split.test, seed),
+        "curved_read_out": curved_read_out(codes, labels, split.train, split.test, seed),
         "clustering": clustering(codes, labels, split.train, split.test, seed),
         "within_content": within_content(codes, labels, split.train, split.test, seed),
         "curved_within_content": curved_within_content(codes, labels, split.train, split.test, seed),

@@ -80,6 +80,7 @@ def readings(evaluation: dict[str, Any]) -> list[Reading]:
     """
     return [
         *(_d_score(evaluation, role, code) for role in ("content", "transformation") for code in CODES),
+        *_curved(evaluation),
         _clustering(evaluation),
         *_within_content(evaluation),
         *_confounds(evaluation),
@@ -158,6 +159,30 @@ def _d_score(evaluation: dict[str, Any], role: str, code: str) -> Reading:
         "absent",
         f"{meaning} Lower is better.{void or ''}",
     )
+
+
+def _curved(evaluation: dict[str, Any]) -> list[Reading]:
+    """Judge what a code tells a curved fit of the labels that are not its own."""
+    found = []
+    for role, code in (("content", "transformation"), ("transformation", "content")):
+        # Earlier versions did not ask.
+        block = lookup(evaluation, f"curved_read_out.{role}")
+        if not block or block[f"from_{code}"] is None:
+            continue
+        value, chance, letter = block[f"from_{code}"], block["chance"], LETTER[code]
+        linear = evaluation["d_score"][role][f"from_{code}"]
+        above_chance = (value - chance) / (1 - chance) if chance < 1 else 0.0
+        void = low_is_void(evaluation, code)
+        what = {"accuracy": "accuracy", "r2": "R²"}.get(block["measure"], "a mean of accuracies and R² of")
+        meaning = (
+            f"A curved fit reads the {role} labels from {letter} with {what} {value_text(value)}, where a "
+            f"linear one has {value_text(linear)}; guessing gives {value_text(chance)}. Lower is better: "
+            f"what only a curved fit tells is in the code all the same.{void or ''}"
+        )
+        title = f"{role.capitalize()} labels read from {letter} by a curved fit"
+        quality = 0 if void else 1 - above_chance
+        found.append(judged(f"curved_read_out.{role}.from_{code}", title, value, quality, "absent", meaning))
+    return found
 
 
 def _clustering(evaluation: dict[str, Any]) -> Reading:

@@ -6,9 +6,10 @@ from dualcontrast.errors import RunError
 from dualcontrast.evaluation.label_free import label_free_score
 from dualcontrast.evaluation.readings import CODES, CROSS, LETTER, Level, has_collapsed, lookup, readings
 
+Z_KNOWS_LINEARLY = ("d_score.content.from_transformation", "diagnostics.groups.from_transformation")
 Z_KNOWS = (
-    "d_score.content.from_transformation",
-    "diagnostics.groups.from_transformation",
+    *Z_KNOWS_LINEARLY,
+    "curved_read_out.content.from_transformation",
     f"{CROSS}content_from_transformation.nonlinear",
 )
 Z_WEAK = (
@@ -18,6 +19,7 @@ Z_WEAK = (
 C_MOVES = (
     "diagnostics.groups.from_content",
     "d_score.transformation.from_content",
+    "curved_read_out.transformation.from_content",
     "diagnostics.rotation_readout.from_content",
     "diagnostics.content_invariance",
 )
@@ -115,8 +117,13 @@ def next_steps(evaluation: dict[str, Any], *, volumes: bool) -> list[str]:
     # What is measured of a dead code is poor for that reason, and says nothing of leaks.
     if any_poor(*C_MOVES) and "content" not in dead:
         steps.append("c moves with the pose: train longer, or raise `--set weights.con_c_positive=…`.")
-    if any_poor(*Z_KNOWS) and not dead:
+    if any_poor(*Z_KNOWS_LINEARLY) and not dead:
         steps.append("z knows the content: raise `--set weights.independence=…`, or shorten z.")
+    elif any_poor(*Z_KNOWS) and not dead:
+        steps.append(
+            "z knows the content, in a way that only curved fits see: raise `--set "
+            "weights.independence_products=…` (2 is a start), or shorten z."
+        )
     if any_poor(*Z_WEAK) and "transformation" not in dead:
         steps.append(
             "z carries little of the pose: raise `--set weights.con_z_negative=…`, or lower "

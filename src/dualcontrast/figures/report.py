@@ -48,7 +48,7 @@ GROUPS = (
 SCORES = (
     (
         "Against the labels",
-        ("d_score.", "clustering.", "within_content."),
+        ("d_score.", "curved_read_out.", "clustering.", "within_content."),
         "What is known of the images, predicted from one code alone; labels take no part in training. c "
         "should tell what an image shows, z the state that it is in, and neither what the other tells.",
     ),
