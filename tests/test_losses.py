@@ -184,6 +184,43 @@ def test_kernel_alignment_sees_a_faint_trace():
     assert_allclose(losses.kernel_alignment(c, faint), losses.kernel_alignment(c, strong), rtol=0.1)
 
 
+def hsic_by_definition(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    """Song et al. (2012), equation 5, as it stands there."""
+    n, one = len(k), np.ones(len(k))
+    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
+    of_sums = (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ l @ one)
+    return (np.trace(k @ l) + of_sums) / (n * (n - 3))
+
+
+def test_product_alignment_is_that_of_all_products_of_two_numbers():
+    """Written out: one feature for each product, of codes whitened by an eigendecomposition."""
+    c, z = random_codes(60, 5), random_codes(60, 3, seed=1) ** 3
+    values, vectors = np.linalg.eigh(np.cov(z.T))
+    white = (z - z.mean(axis=0)) @ vectors / np.sqrt(values)
+    products = (white[:, :, None] * white[:, None, :]).reshape(60, 9)
+    unit = c / np.linalg.norm(c, axis=1, keepdims=True)
+    k, l = np.exp((unit @ unit.T - 1) / 0.3), products @ products.T  # noqa: E741
+    expected = hsic_by_definition(k, l) / math.sqrt(hsic_by_definition(k, k) * hsic_by_definition(l, l))
+    found = losses.product_alignment(torch.tensor(c), torch.tensor(z)).item()
+    # The covariance that whitens is shrunk by a thousandth.
+    assert found == pytest.approx(expected, rel=0.02, abs=1e-3)
+
+
+def test_products_of_a_long_code_stand_out_where_one_wide_kernel_does_not_see_them():
+    """c tells the product of two of forty numbers, in batches of 256."""
+    random = torch.Generator().manual_seed(0)
+    wide, products, chance = [], [], []
+    for _ in range(60):
+        z, independent = torch.randn(2, 256, 40, generator=random)
+        c = torch.cat((z[:, :1] * z[:, 1:2], torch.randn(256, 1, generator=random)), dim=1)
+        wide.append(losses.kernel_alignment(c, z))
+        products.append(losses.product_alignment(c, z))
+        chance.append(losses.product_alignment(c, independent))
+    found, chance, wide = (torch.stack(values) for values in (products, chance, wide))
+    assert found.mean() > chance.mean() + chance.std()
+    assert wide.mean() < found.mean() / 3
+
+
 @pytest.mark.parametrize(("images_per_number", "stands_out"), [(IMAGES_PER_NUMBER, True), (1, False)])
 def test_one_number_in_common_stands_out_in_batches_that_are_large_enough(images_per_number, stands_out):
     length, random = 40, torch.Generator().manual_seed(0)
@@ -219,7 +256,14 @@ def test_whitened_codes_have_unit_covariance():
 
 
 @pytest.mark.parametrize(
-    "name", ["cosine_distance", "cosine_similarity", "kernel_alignment", "whitened_kernel_alignment"]
+    "name",
+    [
+        "cosine_distance",
+        "cosine_similarity",
+        "kernel_alignment",
+        "product_alignment",
+        "whitened_kernel_alignment",
+    ],
 )
 def test_gradients_numerically(name: str):
     a = torch.tensor(random_codes(6, 3), requires_grad=True)
@@ -256,6 +300,7 @@ LOSSES_OF_PAIRS = {
     "nt_xent": lambda a, b: losses.nt_xent(a, b, 0.2),
     "mutual_information": losses.mutual_information,
     "kernel_alignment": losses.kernel_alignment,
+    "product_alignment": losses.product_alignment,
     "whitened_kernel_alignment": losses.whitened_kernel_alignment,
     "signed_cosine_distance": losses.signed_cosine_distance,
 }

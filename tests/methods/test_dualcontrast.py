@@ -125,6 +125,7 @@ def reached(method: DualContrastMethod, term: str) -> set[str]:
 WITH_PAIRS_READ = Preset(replace(DEFAULT.config, {"rotation_reader": "pair"}), DEFAULT.recipe)
 WITH_DIFFERENCES_READ = Preset(replace(DEFAULT.config, {"rotation_reader": "difference"}), DEFAULT.recipe)
 WITH_INDEPENDENT_C = Preset(replace(DEFAULT.config, {"weights.independence_c": 1.0}), DEFAULT.recipe)
+WITH_PRODUCTS = Preset(replace(DEFAULT.config, {"weights.independence_products": 1.0}), DEFAULT.recipe)
 C_MEAN, Z_MEAN = "encoder.content_mean", "encoder.transformation_mean"
 DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layers"}
 
@@ -148,6 +149,7 @@ DECODER = {"decoder.from_content", "decoder.from_transformation", "decoder.layer
         (WITH_PAIRS_READ, "rotation", {"encoder.features", Z_MEAN, "angle_reader.0", "angle_reader.2"}),
         (DEFAULT, "rotation_c", {"encoder.features", C_MEAN}),
         (DEFAULT, "independence", {"encoder.features", Z_MEAN}),
+        (WITH_PRODUCTS, "independence_products", {"encoder.features", Z_MEAN}),
         (WITH_INDEPENDENT_C, "independence_c", {"encoder.features", C_MEAN}),
     ],
 )

@@ -64,7 +64,15 @@ CASES["every term"] = (
         "decoder": "convolutional",
         "views": ViewConfig(both=True, elastic=0.05, scale=0.1, shift=0.1),
         "weights": dict.fromkeys(
-            ("con_c_exchanged", "con_c_clusters", "independence", "independence_c", "rotation", "rotation_c"),
+            (
+                "con_c_exchanged",
+                "con_c_clusters",
+                "independence",
+                "independence_products",
+                "independence_c",
+                "rotation",
+                "rotation_c",
+            ),
             1.0,
         ),
         "reconstruct_views": True,

@@ -64,6 +64,7 @@ class Weights:
     con_c_exchanged: Weight = 0.0
     con_c_clusters: Weight = 0.0
     independence: Weight = 0.0
+    independence_products: Weight = 0.0
     independence_c: Weight = 0.0
     rotation: Weight = 0.0
     rotation_c: Weight = 0.0
@@ -83,9 +84,10 @@ class DualContrastConfig:
         Of the terms of the loss. Beside the paper's: `con_c_exchanged`, the content of decoded exchanges;
         `con_c_clusters`, minus the mutual information of the clusters that an image and its view fall into;
         `independence` and `independence_c`, the kernel alignment of c and z, of which the first moves z away
-        from what c knows, and the second c from what z knows; `rotation`, the error of predicting the known
-        angle between an image and its view from their two z; `rotation_c`, the kernel alignment of c of a
-        view with that angle, which c is not to tell.
+        from what c knows, and the second c from what z knows; `independence_products`, as `independence`,
+        of what products of two numbers of z tell of c; `rotation`, the error of predicting the known angle
+        between an image and its view from their two z; `rotation_c`, the kernel alignment of c of a view
+        with that angle, which c is not to tell.
     width : int
         Multiplies the channels of the paper's encoder.
     layer_normalisation : {'paper', 'batch'}
@@ -356,7 +358,7 @@ class DualContrastMethod(Method):
     def doubts(self, batch_size: int, images: int) -> list[str]:
         """Say so where a whitened code is nearly as long as the batch: all lie equally far apart then."""
         weights, longest = self.config.weights, 0
-        if weights.independence:
+        if weights.independence or weights.independence_products:
             longest = self.config.transformation_dim
         if weights.independence_c:
             longest = max(self.config.transformation_dim, self.config.content_dim)
@@ -435,6 +437,8 @@ class DualContrastMethod(Method):
         # Dependence cannot be estimated from fewer than four images.
         if weights.independence and count >= 4:
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
+        if weights.independence_products and count >= 4:
+            terms["independence_products"] = losses.product_alignment(c.detach(), z)
         if weights.independence_c and count >= 4:
             terms["independence_c"] = losses.whitened_kernel_alignment(c, z.detach())
         if weights.rotation_c and count >= 4:
