@@ -23,7 +23,9 @@ help:
 demo: .venv/installed
 	$(BIN)/dualcontrast demo --overwrite
 
+# Tests start many interpreters, which need not compile the package each, even where Python may write no bytecode.
 test: .venv/installed-test
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 trust: .venv/installed-test
