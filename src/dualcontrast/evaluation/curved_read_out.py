@@ -29,8 +29,10 @@ def curved_read_out(
 
     Parameters
     ----------
-    codes, labels, train_ids, test_ids, seed
-        As for `d_score`; the seed chooses the images that are fitted.
+    codes, labels, train_ids, test_ids
+        As for `d_score`.
+    seed : int
+        Chooses the images to learn from.
 
     Returns
     -------
