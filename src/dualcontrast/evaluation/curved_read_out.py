@@ -10,7 +10,7 @@ import numpy as np
 
 from dualcontrast.codes import Codes
 from dualcontrast.data.labels import Factor, LabelTable
-from dualcontrast.evaluation.d_score import summarise, why_not_scored
+from dualcontrast.evaluation.d_score import chance_of_naming, summarise, why_not_scored
 from dualcontrast.evaluation.regression import kernel_predict, r_squared
 from dualcontrast.random_streams import numpy_stream
 
@@ -72,7 +72,8 @@ def curved_read_out(
         if reason is None:
             for code in ROLES:
                 entry[f"from_{code}"] = _score(factor, held_out, read[code][number])
-            entry |= {"chance": _chance(factor, held_out), "train_images": len(train_ids)}
+            chance = 0.0 if factor.is_continuous else chance_of_naming(factor.values, held_out.values)
+            entry |= {"chance": chance, "train_images": len(train_ids)}
             number += 1
         found[factor.role].append(entry)
     return {
@@ -95,10 +96,3 @@ def _score(factor: Factor, held_out: Factor, predicted: np.ndarray) -> float:
         return r_squared(held_out.values[:, None].astype(np.float64), predicted)
     named = np.unique(factor.values)[predicted.argmax(axis=1)]
     return float(np.mean(named == held_out.values))
-
-
-def _chance(factor: Factor, held_out: Factor) -> float:
-    if factor.is_continuous:
-        return 0.0
-    classes, counts = np.unique(factor.values, return_counts=True)
-    return float(np.mean(held_out.values == classes[np.argmax(counts)]))

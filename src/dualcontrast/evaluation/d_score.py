@@ -53,6 +53,12 @@ def stratified_rows(values: np.ndarray, limit: int, rng: np.random.Generator) ->
     return np.sort(np.concatenate((chosen, rare)))
 
 
+def chance_of_naming(train_labels: np.ndarray, test_labels: np.ndarray) -> float:
+    """Share of held-out images that are of the class that is most common in training."""
+    classes, counts = np.unique(train_labels, return_counts=True)
+    return float(np.mean(test_labels == classes[np.argmax(counts)]))
+
+
 def classification_score(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> Predictivity:
@@ -69,11 +75,9 @@ def classification_score(
     train_labels, test_labels : numpy.ndarray, shape (N,), (M,)
         Integers or strings.
     """
-    classes, counts = np.unique(train_labels, return_counts=True)
-    most_common = classes[np.argmax(counts)]
-    chance = float(np.mean(test_labels == most_common))
+    chance = chance_of_naming(train_labels, test_labels)
     x, x_test = standardise(train, test)
-    if len(classes) == 1 or x.shape[1] == 0:
+    if len(np.unique(train_labels)) == 1 or x.shape[1] == 0:
         return Predictivity(chance, chance)
     model, converged = _fit_to_convergence(x, train_labels)
     return Predictivity(float(np.mean(model.predict(x_test) == test_labels)), chance, converged)
