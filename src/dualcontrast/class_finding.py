@@ -18,7 +18,7 @@ from dualcontrast.clusters import (
     in_order,
     write_clusters,
 )
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.confidence import RunClasses, check_confidence, combine
 from dualcontrast.data.labels import positions_of
 from dualcontrast.data.source import ImageSource
@@ -28,7 +28,7 @@ from dualcontrast.export.star import StarText
 from dualcontrast.other_runs import codes_of_other_runs
 from dualcontrast.run_folder import CLUSTERS, RunFolder
 
-CODE_NAMES = ("content", "transformation", "both")
+CODE_NAMES = (*BOTH_CODES, "both")
 
 Count = int | tuple[int, int] | None
 On = Literal["content", "transformation", "both"]
@@ -221,7 +221,7 @@ def _chosen(codes: Codes, on: str) -> np.ndarray:
 
 def _variances(codes: Codes, on: str) -> np.ndarray | None:
     """Return the posterior variances of the code that is clustered; None where there are no posteriors."""
-    names = ("content", "transformation") if on == "both" else (on,)
+    names = BOTH_CODES if on == "both" else (on,)
     logarithms = [getattr(codes, f"{name}_log_variance") for name in names]
     if any(logarithm is None for logarithm in logarithms):
         return None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from dualcontrast.code_files import read_arrays, write_arrays
 from dualcontrast.data.labels import check_unique
 from dualcontrast.data.limits import check_file
 from dualcontrast.errors import DataError
+
+CodeName = Literal["content", "transformation"]
+BOTH_CODES: tuple[CodeName, ...] = ("content", "transformation")
 
 
 @dataclass(frozen=True)

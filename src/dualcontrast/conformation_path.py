@@ -10,7 +10,7 @@ import torch
 
 from dualcontrast.class_maps import Maps, check_free, decoder_of, mean_codes
 from dualcontrast.clusters import Clusters
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.evaluation.inference import decode_codes
 from dualcontrast.evaluation.regression import standardise
@@ -160,7 +160,7 @@ def _check_options(
     steps: int,
     spread: float,
 ) -> None:
-    if code not in ("content", "transformation"):
+    if code not in BOTH_CODES:
         raise SettingError(f"--code {code}: choose content or transformation")
     if (from_class is None) != (to_class is None):
         raise SettingError("--from-class and --to-class belong together; give both or an --axis")

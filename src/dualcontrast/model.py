@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dualcontrast import ranks, settings
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.data.arrays import ArraySource
 from dualcontrast.data.limits import check_file
 from dualcontrast.data.source import ImageSource
@@ -306,7 +306,7 @@ class Model:
                 with torch.inference_mode():
                     encoding = network.encode(images)
                 found: dict[str, np.ndarray] = {}
-                for code in ("content", "transformation"):
+                for code in BOTH_CODES:
                     posterior = getattr(encoding, code)
                     found[code] = _to_numpy(posterior.mean)
                     if posterior.log_variance is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.errors import RunError
 from dualcontrast.run_folder import CODES, RunFolder
 
@@ -79,5 +79,5 @@ def codes_of_other_runs(
 
 def _same(first: Codes, second: Codes) -> bool:
     return np.array_equal(first.ids, second.ids) and all(
-        np.array_equal(getattr(first, name), getattr(second, name)) for name in ("content", "transformation")
+        np.array_equal(getattr(first, name), getattr(second, name)) for name in BOTH_CODES
     )

@@ -74,6 +74,23 @@ def test_markdown_has_published_values_in_brackets_and_leaves_unmeasured_columns
         assert len({row.count("|") for row in rows}) <= 1
 
 
+def test_what_a_curved_fit_reads_has_columns_that_older_cells_leave_empty():
+    old, new = record(0.8, 0.2), record(0.9, 0.1)
+    new["evaluation"]["curved_read_out"] = {
+        "content": {"from_content": 0.95, "from_transformation": 0.45},
+        "transformation": {"from_content": None, "from_transformation": None},
+    }
+    lines = [Line(SPATIAL, MNIST, [new]), Line(ROWS[1], MNIST, [old])]
+    heading, _, first, second = as_markdown(lines, []).split("## mnist\n\n")[1].splitlines()[:4]
+    place = [cell.strip() for cell in heading.split("|")].index("content from z, curved ↓")
+    assert [row.split("|")[place].strip() for row in (first, second)] == ["0.450", "–"]
+    assert "transformation from c, curved" not in heading
+    values = [
+        row["content_from_transformation_curved_mean"] for row in csv.DictReader(io.StringIO(as_csv(lines)))
+    ]
+    assert values == ["0.45", ""]
+
+
 def test_latex_escapes_and_has_the_cells_its_columns_ask_for():
     row = Row("a:b", "50 % & more_of $it$")
     text = as_latex([Line(row, MNIST, [record(0.8, 0.2), record(0.6, 0.2)])])

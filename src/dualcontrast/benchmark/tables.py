@@ -25,6 +25,19 @@ D_SCORES = (
         "evaluation.d_score.transformation.from_content",
     ),
 )
+# The linear maps of the D_score may miss what a code tells in another form; see `curved_read_out`.
+CURVED = (
+    (
+        "content_from_transformation_curved",
+        "content from z, curved ↓",
+        "evaluation.curved_read_out.content.from_transformation",
+    ),
+    (
+        "transformation_from_content_curved",
+        "transformation from c, curved ↓",
+        "evaluation.curved_read_out.transformation.from_content",
+    ),
+)
 EXTRAS = (
     (
         "rotation_from_transformation",
@@ -43,7 +56,7 @@ COSTS = (
     ("seconds_per_epoch", "s / epoch", "seconds_per_epoch"),
     ("parameters", "parameters", "parameters"),
 )
-NUMBERS = (*D_SCORES, *EXTRAS, *COSTS)
+NUMBERS = (*D_SCORES, *CURVED, *EXTRAS, *COSTS)
 EMPTY = "–"
 LATEX_PLUS_MINUS = r" \pm "
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.data.labels import LabelTable
 from dualcontrast.evaluation.d_score import cross_fitted_accuracy
 from dualcontrast.evaluation.regression import cross_fitted_r_squared
@@ -28,7 +28,6 @@ NUISANCES: dict[str, tuple[tuple[str, ...], ...]] = {
     "defocus": (("rlnDefocusU",),),
     "tomogram": (("rlnTomoName",), ("rlnMicrographName",)),
 }
-CODES = ("content", "transformation")
 
 
 def rotation_entries(angles: np.ndarray) -> np.ndarray:
@@ -129,7 +128,8 @@ def _score(
 
     if name == "tomogram":
         found = {
-            code: cross_fitted_accuracy(getattr(chosen, code), values.astype(str), folds()) for code in CODES
+            code: cross_fitted_accuracy(getattr(chosen, code), values.astype(str), folds())
+            for code in BOTH_CODES
         }
         return entry | {
             "from_content": found["content"].score,
@@ -140,7 +140,7 @@ def _score(
     linear, nonlinear = (
         {
             f"from_{code}": cross_fitted_r_squared(getattr(chosen, code), targets, folds(), nonlinear=kernel)
-            for code in CODES
+            for code in BOTH_CODES
         }
         for kernel in (False, True)
     )

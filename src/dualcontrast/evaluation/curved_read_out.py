@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.evaluation.d_score import chance_of_naming, summarise, why_not_scored
 from dualcontrast.evaluation.regression import kernel_predict, r_squared
 from dualcontrast.random_streams import numpy_stream
 
 MOST_FITTED = 2_000
-ROLES = ("content", "transformation")
 
 
 def curved_read_out(
@@ -43,9 +42,13 @@ def curved_read_out(
     train_ids, test_ids = (np.sort(ids[np.isin(ids, labels.ids)]) for ids in (train_ids, test_ids))
     train_ids = np.sort(numpy_stream(seed, "curved read-out").permutation(train_ids)[:MOST_FITTED])
     if not len(train_ids) or not len(test_ids):
-        return {role: summarise([], "no training image, or no held-out image, has a label") for role in ROLES}
+        return {
+            role: summarise([], "no training image, or no held-out image, has a label") for role in BOTH_CODES
+        }
     train, test = labels.select(train_ids), labels.select(test_ids)
-    pairs = [(a, b) for role in ROLES for a, b in zip(train.of_role(role), test.of_role(role), strict=True)]
+    pairs = [
+        (a, b) for role in BOTH_CODES for a, b in zip(train.of_role(role), test.of_role(role), strict=True)
+    ]
     reasons = [why_not_scored(a, a.values, b.values) for a, b in pairs]
     scored = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
     read = {}
@@ -53,12 +56,12 @@ def curved_read_out(
         targets = [_columns(factor) for factor, _ in scored]
         ends = np.cumsum([columns.shape[1] for columns in targets])[:-1]
         of_train, of_test = codes.select(train_ids), codes.select(test_ids)
-        for code in ROLES:
+        for code in BOTH_CODES:
             predicted = kernel_predict(
                 getattr(of_train, code), np.concatenate(targets, axis=1), getattr(of_test, code)
             )
             read[code] = np.split(predicted, ends, axis=1)
-    found: dict[str, list[dict[str, Any]]] = {role: [] for role in ROLES}
+    found: dict[str, list[dict[str, Any]]] = {role: [] for role in BOTH_CODES}
     number = 0
     for (factor, held_out), reason in zip(pairs, reasons, strict=True):
         entry = {
@@ -70,7 +73,7 @@ def curved_read_out(
             "reason": reason,
         }
         if reason is None:
-            for code in ROLES:
+            for code in BOTH_CODES:
                 entry[f"from_{code}"] = _score(factor, held_out, read[code][number])
             chance = 0.0 if factor.is_continuous else chance_of_naming(factor.values, held_out.values)
             entry |= {"chance": chance, "train_images": len(train_ids)}
@@ -80,7 +83,7 @@ def curved_read_out(
         role: summarise(
             found[role], "no factor could be scored" if found[role] else f"the images have no {role} labels"
         )
-        for role in ROLES
+        for role in BOTH_CODES
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.data.labels import Factor, LabelTable, Role
 from dualcontrast.evaluation.regression import r_squared, ridge_predict, standardise
 from dualcontrast.random_streams import numpy_stream
@@ -186,9 +186,8 @@ def d_score(
     train_ids, test_ids = (ids[np.isin(ids, labels.ids)] for ids in (train_ids, test_ids))
     train = (codes.select(train_ids), labels.select(train_ids)) if len(train_ids) else None
     test = (codes.select(test_ids), labels.select(test_ids)) if len(test_ids) else None
-    roles: tuple[Role, ...] = ("content", "transformation")
     scores: dict[str, Any] = {}
-    for role in roles:
+    for role in BOTH_CODES:
         names = [factor.name for factor in labels.of_role(role)]
         if not names:
             scores[role] = summarise([], f"the images have no {role} labels")
@@ -231,7 +230,7 @@ def score_factor(
             getattr(test[0], code),
             test_values,
         )
-        for code in ("content", "transformation")
+        for code in BOTH_CODES
     }
     if not factor.is_continuous:
         entry["classes"] = len(np.unique(train_values))

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dualcontrast.codes import BOTH_CODES
 from dualcontrast.evaluation.activity import activity, collapse
 from dualcontrast.evaluation.groups import group_scores
 from dualcontrast.evaluation.inference import encode_images
@@ -121,7 +122,6 @@ def diagnostics(method: Method, images: Tensor, seed: int = 0) -> dict[str, Any]
         found["reconstruction"] = {"mse": None, "relative": None}
         reasons["reconstruction"] = f"the method {method.name} has no decoder"
     found["collapse"] = {
-        code: asdict(collapse(active[code], found["decoder_use"][code]))
-        for code in ("content", "transformation")
+        code: asdict(collapse(active[code], found["decoder_use"][code])) for code in BOTH_CODES
     }
     return found | {"images": len(images), "reasons": reasons}

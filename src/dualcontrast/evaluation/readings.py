@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dualcontrast.codes import BOTH_CODES
+
 Level = Literal["good", "fair", "poor", "unknown"]
 
 
@@ -40,7 +42,6 @@ class Reading:
     bounds: tuple[float, float] = (0.0, 0.0)
 
 
-CODES = ("content", "transformation")
 LETTER = {"content": "c", "transformation": "z"}
 CROSS = "diagnostics.cross_predictability."
 
@@ -79,7 +80,7 @@ def readings(evaluation: dict[str, Any]) -> list[Reading]:
         As `evaluate` returns it.
     """
     return [
-        *(_d_score(evaluation, role, code) for role in ("content", "transformation") for code in CODES),
+        *(_d_score(evaluation, role, code) for role in BOTH_CODES for code in BOTH_CODES),
         *_curved(evaluation),
         _clustering(evaluation),
         *_within_content(evaluation),
@@ -87,8 +88,8 @@ def readings(evaluation: dict[str, Any]) -> list[Reading]:
         _invariance(evaluation),
         *_groups(evaluation),
         *(_readout(evaluation, code) for code in ("transformation", "content")),
-        *(_swap(evaluation, code) for code in CODES),
-        *(_cross(evaluation, code) for code in CODES),
+        *(_swap(evaluation, code) for code in BOTH_CODES),
+        *(_cross(evaluation, code) for code in BOTH_CODES),
         _reconstruction(evaluation),
     ]
 
@@ -208,7 +209,7 @@ def _within_content(evaluation: dict[str, Any]) -> list[Reading]:
     scored = [entry for entry in block["classes"] if entry["reason"] is None]
     what = f"{block['transformation']} within each {block['content']}"
     found = []
-    for code in CODES:
+    for code in BOTH_CODES:
         letter, value = LETTER[code], block[f"from_{code}"]
         above_chance = (value - chance) / (1 - chance) if chance < 1 else 0.0
         void = low_is_void(evaluation, code) if code == "content" else None
@@ -251,7 +252,7 @@ def _confounds(evaluation: dict[str, Any]) -> list[Reading]:
     found = []
     for factor in (evaluation.get("confounds") or {"factors": []})["factors"]:
         name = factor["name"]
-        for code in CODES:
+        for code in BOTH_CODES:
             key, letter = f"confounds.{name}.from_{code}", LETTER[code]
             title = f"{name.capitalize()} read from {letter}"
             value, chance = factor[f"from_{code}"], factor["chance"]
@@ -295,12 +296,12 @@ def _groups(evaluation: dict[str, Any]) -> list[Reading]:
         "transformation": "Groups of c read from z",
     }
     found = []
-    for code in CODES:
+    for code in BOTH_CODES:
         key, title = f"diagnostics.groups.from_{code}", titles[code]
         if block is None:
             found.append(unknown(key, title, lookup(evaluation, "diagnostics.reasons.groups")))
             continue
-        value, void = block[f"from_{code}"], low_is_void(evaluation, *CODES)
+        value, void = block[f"from_{code}"], low_is_void(evaluation, *BOTH_CODES)
         beyond = f"{percent(value)} of what chance leaves open (Cohen's kappa)"
         if code == "content":
             meaning = (
@@ -352,7 +353,7 @@ def _cross(evaluation: dict[str, Any], code: str) -> Reading:
     other = "transformation" if code == "content" else "content"
     block = f"{CROSS}{code}_from_{other}"
     value = max(lookup(evaluation, f"{block}.{kind}") for kind in ("linear", "nonlinear"))
-    void = low_is_void(evaluation, *CODES)
+    void = low_is_void(evaluation, *BOTH_CODES)
     meaning = (
         f"{percent(value)} of the variation of {LETTER[code]} can be predicted from {LETTER[other]}; "
         f"independent codes give 0.{void or ''}"

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from dualcontrast.codes import BOTH_CODES
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.label_free import label_free_score
-from dualcontrast.evaluation.readings import CODES, CROSS, LETTER, Level, has_collapsed, lookup, readings
+from dualcontrast.evaluation.readings import CROSS, LETTER, Level, has_collapsed, lookup, readings
 
 Z_KNOWS_LINEARLY = ("d_score.content.from_transformation", "diagnostics.groups.from_transformation")
 Z_KNOWS = (
@@ -28,7 +29,7 @@ C_MOVES = (
 def collapse_sentences(evaluation: dict[str, Any]) -> list[str]:
     """Say of each code whether it has collapsed."""
     found = []
-    for code in CODES:
+    for code in BOTH_CODES:
         block = lookup(evaluation, f"diagnostics.collapse.{code}")
         if not block:
             continue
@@ -45,7 +46,7 @@ def collapse_sentences(evaluation: dict[str, Any]) -> list[str]:
 
 def overall(evaluation: dict[str, Any]) -> tuple[Level, str]:
     """Judge the run as a whole, in one sentence."""
-    dead = [LETTER[code] for code in CODES if has_collapsed(evaluation, code)]
+    dead = [LETTER[code] for code in BOTH_CODES if has_collapsed(evaluation, code)]
     if dead:
         return "poor", f"Do not use this run: {' and '.join(dead)} collapsed, so nothing is separated."
     level = {reading.key: reading.level for reading in readings(evaluation)}
@@ -62,7 +63,7 @@ def overall(evaluation: dict[str, Any]) -> tuple[Level, str]:
             ("d_score.{0}.from_{0}", "tells little of its labels"),
             ("diagnostics.swap_consistency.{0}", "is not drawn faithfully by the decoder"),
         )
-        for code in CODES
+        for code in BOTH_CODES
         if level[key.format(code)] == "poor"
     ]
     if weak:
@@ -95,7 +96,7 @@ def next_steps(evaluation: dict[str, Any], *, volumes: bool) -> list[str]:
         return any(level.get(key) == "poor" for key in keys)
 
     steps = []
-    dead = [code for code in CODES if has_collapsed(evaluation, code)]
+    dead = [code for code in BOTH_CODES if has_collapsed(evaluation, code)]
     if "content" in dead and volumes:
         steps.append(
             "If these are noisy subtomograms, c may tell identities although the decoder draws nothing: "
@@ -139,7 +140,7 @@ def next_steps(evaluation: dict[str, Any], *, volumes: bool) -> list[str]:
             "Look at the transfer grid: every column should keep one identity, every row one pose. Then "
             "train with `--restarts 3` into another folder: what is real comes back."
         )
-    if all(level[f"d_score.content.from_{code}"] == "unknown" for code in CODES):
+    if all(level[f"d_score.content.from_{code}"] == "unknown" for code in BOTH_CODES):
         steps.append(
             "If you know what the particles are, put it in a CSV (columns id and content:NAME) and run "
             "`dualcontrast evaluate RUN --labels FILE --overwrite` for scores against the truth."

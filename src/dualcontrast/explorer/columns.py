@@ -8,7 +8,7 @@ import numpy as np
 
 from dualcontrast.averaging.class_averages import POSES
 from dualcontrast.clusters import AVERAGES, Clusters, clusterings_of
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.data.labels import LabelTable, positions_of
 from dualcontrast.data.split import Split
 from dualcontrast.errors import RunError
@@ -68,7 +68,7 @@ def columns_of(run: RunFolder, codes: Codes, labels: LabelTable | None) -> dict[
     found: dict[str, Column] = {}
     for column in (
         *_of_clusterings(run, codes.ids),
-        *_of_labels(labels, codes.ids, ("content", "transformation")),
+        *_of_labels(labels, codes.ids, BOTH_CODES),
         *_of_codes(codes),
         _part(run.split, codes.ids),
         *_of_labels(labels, codes.ids, ("metadata",)),

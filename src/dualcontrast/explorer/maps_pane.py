@@ -1,13 +1,14 @@
 """The two maps: content and transformation, linked, with everything that chooses what they show."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import panel as pn
 from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 from bokeh.models import ColumnDataSource, LinearColorMapper
 
+from dualcontrast.codes import BOTH_CODES
 from dualcontrast.errors import UserError
 from dualcontrast.explorer.colours import Colouring, colour_by
 from dualcontrast.explorer.density import CELLS, density_image
@@ -25,7 +26,6 @@ from dualcontrast.random_streams import numpy_stream
 # Points that a browser without a graphics card draws and selects at once; of more, a sample is drawn on top
 # of their density.
 MOST_POINTS = 10_000
-CODES: tuple[Literal["content", "transformation"], ...] = ("content", "transformation")
 CHOSEN_DIMENSIONS = "two dimensions"
 WAYS = {
     "principal axes": PRINCIPAL,
@@ -52,7 +52,7 @@ class MapsPane:
 
     def __init__(self, desk: Desk, view: RunView, state: State, say: Any) -> None:
         self._desk, self._view, self._state, self._say = desk, view, state, say
-        for code in CODES:
+        for code in BOTH_CODES:
             name = f"{code}_map"
             setattr(state, name, view.usable_way(code, getattr(state, name)))
         if state.colour not in view.columns:
@@ -71,16 +71,17 @@ class MapsPane:
             data={name: [] for name in ("cx", "cy", "zx", "zy", "name", "line")}
         )
         self._densities: dict[str, Any] = {
-            code: ColumnDataSource(data={"image": [], "x": [], "y": [], "dw": [], "dh": []}) for code in CODES
+            code: ColumnDataSource(data={"image": [], "x": [], "y": [], "dw": [], "dh": []})
+            for code in BOTH_CODES
         }
         # In screen pixels; smaller where there are many.
         self._size = max(4.0, min(7.0, 500 / max(len(view), 1) ** 0.5))
         self._mapper = LinearColorMapper(palette=["#0072b2"], low=-0.5, high=0.5)
-        self.figures = {code: self._figure(code) for code in CODES}
+        self.figures = {code: self._figure(code) for code in BOTH_CODES}
         self._make_controls()
         self._shown = self._order[:MOST_POINTS]
         self._recolour()
-        for code in CODES:
+        for code in BOTH_CODES:
             self._place(code)
         self._fill()
         self.show_selection()
@@ -106,7 +107,7 @@ class MapsPane:
         state = self._state
         self._ways: dict[str, pn.widgets.Select] = {}
         self._dimensions: dict[str, tuple[pn.widgets.IntInput, pn.widgets.IntInput]] = {}
-        for code in CODES:
+        for code in BOTH_CODES:
             length = self._view.code(code).shape[1]
             way = getattr(state, f"{code}_map")
             chosen = dimensions_of(way, length)
@@ -145,7 +146,7 @@ class MapsPane:
 
     def controls(self) -> pn.viewable.Viewable:
         """Return the strip below the maps."""
-        of_maps = [pn.Row(self._ways[code], *self._dimensions[code], width=318) for code in CODES]
+        of_maps = [pn.Row(self._ways[code], *self._dimensions[code], width=318) for code in BOTH_CODES]
         selecting = pn.Row(
             html("A box or lasso makes", "label", sizing_mode=None, width=140, margin=(8, 0, 0, 10)),
             self._mode,
@@ -181,7 +182,7 @@ class MapsPane:
             self._source.selected.indices = indices
             self._pushing = False
         if self.is_large:
-            for code in CODES:
+            for code in BOTH_CODES:
                 self._draw_density(code)
         count = self._view.selections.count
         text = (
@@ -288,7 +289,7 @@ class MapsPane:
         self._recolour()
         self._source.data = {**self._source.data, "shade": self._colouring.shades[self._shown]}
         if self.is_large:
-            for code in CODES:
+            for code in BOTH_CODES:
                 self._draw_density(code)
 
     def _recolour(self) -> None:
@@ -300,7 +301,7 @@ class MapsPane:
 
     def _fill(self) -> None:
         rows = self._shown
-        content, transformation = (self._places[code][rows] for code in CODES)
+        content, transformation = (self._places[code][rows] for code in BOTH_CODES)
         self._pushing = True
         self._source.data = {
             "cx": content[:, 0],

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from dualcontrast.clusters import Clusters
+from dualcontrast.codes import BOTH_CODES
 from dualcontrast.data.labels import LabelTable
 from dualcontrast.errors import RunError
 from dualcontrast.evaluation.evaluate import evaluate_run
@@ -216,7 +217,7 @@ def render(
         not_measured=[reading for reading in judged if reading.value is None],
         factors=[
             {"role": role} | factor
-            for role in ("content", "transformation")
+            for role in BOTH_CODES
             for factor in evaluation["d_score"][role]["factors"]
         ],
         # An evaluation of an earlier version has no such block.

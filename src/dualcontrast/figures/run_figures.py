@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dualcontrast.clusters import Clusters
+from dualcontrast.codes import BOTH_CODES
 from dualcontrast.data.labels import LabelTable, Role, positions_of
 from dualcontrast.data.source import ImageSource
 from dualcontrast.data.split import Split
@@ -305,9 +306,8 @@ def _embedding_figures(
 ) -> list[RunFigure]:
     ids = mapped_ids(ids, seed, labels)
     codes = run.codes.select(ids)
-    places = {code: embed_both_ways(getattr(codes, code), seed) for code in ("content", "transformation")}
-    roles: tuple[Role, ...] = ("content", "transformation")
-    coloured = {f"by_{role}": label_colouring(labels, role, ids) for role in roles}
+    places = {code: embed_both_ways(getattr(codes, code), seed) for code in BOTH_CODES}
+    coloured = {f"by_{role}": label_colouring(labels, role, ids) for role in BOTH_CODES}
     if coloured["by_content"] is None and not clusterings:
         coloured["by_content"] = cluster_colouring(codes.content, seed)
     coloured |= {f"by_classes_{found.name}": class_colouring(found, ids) for found in clusterings}

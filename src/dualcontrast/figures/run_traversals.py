@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from dualcontrast.codes import Codes
+from dualcontrast.codes import BOTH_CODES, Codes
 from dualcontrast.figures.animation import write_loop
 from dualcontrast.figures.moving_traversals import (
     FRAMES_PER_SECOND,
@@ -52,7 +52,7 @@ def traversal_figures(
     originals = images.numpy()
     volumes = originals.ndim == 5
     figures = []
-    for code in ("content", "transformation"):
+    for code in BOTH_CODES:
         population = getattr(codes, code)
         start = (method, code, content, transformation, population)
         moved, shares = traversal_images(*start)
