@@ -10,6 +10,7 @@ from dualcontrast import RunFolder
 from dualcontrast.cli import main
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
+from dualcontrast.pipeline import DataOptions
 from dualcontrast.training.loop import NotFiniteError
 from dualcontrast.trials import plan, search_of, train_several
 from toy_images import bars
@@ -62,6 +63,7 @@ def test_every_combination_with_every_seed():
         (2, {"a": []}, "--try a"),
         (11, {"a": list(range(10))}, "110 trainings"),
         (1, {"a": ["x/y", "x y"]}, "same name of a folder"),
+        (1, {"seed": [1, 2]}, "--restarts N"),
     ],
 )
 def test_plans_that_cannot_be(restarts, values, message):
@@ -105,6 +107,36 @@ def test_resumed_it_keeps_what_is_finished_and_trains_the_rest(trained, images):
     assert {ranked.path.name for ranked in again.ranked} == {"seed-4", "seed-5", "seed-6"}
     for path, when in before.items():
         assert (path / "weights.safetensors").stat().st_mtime_ns == when
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "options", "name"),
+    [
+        ({"width": 1}, {}, "width"),
+        ({}, {"options": DataOptions(limit=64)}, "data.limit"),
+        ({}, {"normalisation": "standardize"}, "normalisation"),
+    ],
+)
+def test_runs_that_differ_in_more_than_is_tried_are_not_ranked(images, tmp_path, forgotten, options, name):
+    """As when an option of the first call is left out in the second, which resumes and adds a seed."""
+    common = {"seed": 4, "device": "cpu", "progress": False}
+    train_several(images, tmp_path, restarts=2, changes=SHORT, **common, **options)
+    changes = {setting: value for setting, value in SHORT.items() if setting not in forgotten}
+    with pytest.raises(RunError, match=rf"seed-6: has {name} .*cannot be ranked together"):
+        train_several(images, tmp_path, restarts=3, changes=changes, resume=True, **common)
+
+
+def test_what_is_tried_may_differ_and_epochs_with_the_batches(images, tmp_path):
+    found = train_several(
+        images,
+        tmp_path,
+        values={"batch_size": [32, 64]},
+        changes=SHORT | {"least_steps": 8},
+        device="cpu",
+        progress=False,
+    )
+    epochs = {RunFolder.open(ranked.path).config["recipe"]["epochs"] for ranked in found.ranked}
+    assert epochs == {2, 4}
 
 
 def test_a_value_that_cannot_be_is_found_before_anything_is_trained(images, tmp_path):

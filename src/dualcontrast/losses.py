@@ -236,7 +236,10 @@ def whitened_gaussian_kernel(codes: Tensor) -> Tensor:
 
 
 def alignment(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
-    """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) of two kernel matrices (N, N)."""
+    """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) of two kernel matrices (N, N); 0 of fewer than four images."""
+    if len(k) < 4:
+        # The estimate divides by N - 3. The term stays one of the loss, so that every step has the same.
+        return 0 * (k.sum() + l.sum())
     pairs_k, pairs_l = pairs_of(k), pairs_of(l)
     norm = (_own_hsic(k, pairs_k) * _own_hsic(l, pairs_l)).clamp_min(1e-12)
     return unbiased_hsic(pairs_k, pairs_l) / torch.sqrt(norm)

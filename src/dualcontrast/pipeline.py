@@ -148,8 +148,8 @@ def train(
     def prepare() -> tuple[Model, ImageSource]:
         if go_on:
             given = {"method": method, "preset": preset, "seed": seed, "precision": precision}
-            model, source = _continue(run, data, given, dict(changes or {}), where)
-            other = run.preparation.contradiction(contrast, box, lowpass, mask_diameter)
+            model, source = _continue(run, data, given, dict(changes or {}), options or DataOptions(), where)
+            other = run.preparation.contradiction(contrast, box, lowpass, mask_diameter, normalisation)
             if other:
                 raise RunError(
                     f"{run.path}: the run was prepared with {other}; "
@@ -404,13 +404,10 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     doubts = model.untrained_network(preparation).doubts(model.recipe.batch_size, len(split.train))
     check_images(used)
     location = Path(source.location)
-    # Paths are made absolute, so that the run can be opened from any folder; names of data sets stay names.
     data = {
+        # Names of data sets stay names.
         "location": str(location.resolve()) if location.exists() else source.location,
-        **vars(options),
-        "labels": options.labels and str(Path(options.labels).resolve()),
-        "datadir": options.datadir and str(Path(options.datadir).expanduser().resolve()),
-        "tilt_range": options.tilt_range and list(options.tilt_range),
+        **_as_recorded(options),
     }
     recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}
     run = RunFolder.create(path, {**recorded, "fingerprint": fingerprint(source)}, split, overwrite)
@@ -419,6 +416,16 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     _warn_of_few_steps(model, len(split.train))
     for doubt in doubts:
         logger.info(doubt)
+
+
+def _as_recorded(options: DataOptions) -> dict[str, Any]:
+    """Write options of the data as plain values: paths absolute, so that the run opens from any folder."""
+    return {
+        **vars(options),
+        "labels": options.labels and str(Path(options.labels).resolve()),
+        "datadir": options.datadir and str(Path(options.datadir).expanduser().resolve()),
+        "tilt_range": options.tilt_range and list(options.tilt_range),
+    }
 
 
 def _warn_of_few_steps(model: Model, images: int) -> None:
@@ -442,6 +449,7 @@ def _continue(
     data: str | Path,
     given: Mapping[str, Any],
     changes: dict[str, Any],
+    options: DataOptions,
     where: Mapping[str, Any],
 ) -> tuple[Model, ImageSource]:
     """Rebuild the model of a run, and refuse settings or images that are not those it began with."""
@@ -452,6 +460,15 @@ def _continue(
             raise RunError(
                 f"{run.path}: the run has {name} {config[name]!r}, not {value!r}; "
                 "resume with its own settings or choose another --output"
+            )
+    not_given = _as_recorded(DataOptions())
+    for name, value in _as_recorded(options).items():
+        # Runs of earlier versions lack what these did not know.
+        recorded = config["data"].get(name, not_given[name])
+        if value != not_given[name] and value != recorded:
+            raise RunError(
+                f"{run.path}: the run has {name} {recorded!r}, not {value!r}; resume with its own settings "
+                "or choose another --output" + "; `evaluate` takes other --labels" * (name == "labels")
             )
     model = Model.from_description(config, **where)
     asked = apply_changes(model.method_class, Preset(model.config, model.recipe), changes)

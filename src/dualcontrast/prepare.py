@@ -225,8 +225,11 @@ class Preparation:
         box: int | None = None,
         lowpass: float | None = None,
         mask_diameter: float | None = None,
+        normalisation: str = "auto",
     ) -> str | None:
         """Say what is recorded where a choice differs from it; None where all given choices agree."""
+        if normalisation not in ("auto", self.normalisation):
+            return f"normalisation '{self.normalisation}'"
         if contrast not in (None, "auto") and (contrast == "dark") != (self.contrast == "dark"):
             return f"contrast '{self.contrast}'"
         if box is not None and box != self.image_shape[-1]:
@@ -393,9 +396,7 @@ def choose_preparation(
     check_choices(normalisation, contrast, box, lowpass, mask_diameter)
     if source.prepared is not None:
         recorded = Preparation.from_dict(source.prepared)
-        other = recorded.contradiction(contrast, box, lowpass, mask_diameter)
-        if normalisation not in ("auto", recorded.normalisation):
-            other = f"normalisation '{recorded.normalisation}'"
+        other = recorded.contradiction(contrast, box, lowpass, mask_diameter, normalisation)
         if other:
             raise SettingError(
                 f"{source.location}: was packed with {other}; leave the option out, or pack the images again"

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dualcontrast.files import write_text
 from dualcontrast.methods.registry import method_class
 from dualcontrast.model import Model
 from dualcontrast.pipeline import train
-from dualcontrast.run_folder import CONFIG, SELECTION
+from dualcontrast.run_folder import CONFIG, SELECTION, RunFolder
 from dualcontrast.selection import Ranked, select
 from dualcontrast.training.engine import check_devices
 from dualcontrast.training.loop import NotFiniteError
@@ -93,6 +93,8 @@ def plan(restarts: int = 1, seed: int = 0, values: Mapping[str, Sequence[Any]] |
     if restarts < 1:
         raise SettingError(f"--restarts {restarts}: at least one training is needed")
     values = values or {}
+    if "seed" in values:
+        raise SettingError("--try seed: --restarts N trains with the seeds from --seed on")
     for name, tried in values.items():
         if not tried or len({repr(value) for value in tried}) < len(tried):
             raise SettingError(f"--try {name}: name every value once, for example --try {name}=1,2")
@@ -178,6 +180,7 @@ def train_several(
         wanted = {"seed": trial.seed, "changes": changes_of[trial.folder]}
         try:
             runs.append(train(data, output / trial.folder, **wanted, **options))
+            _check_alike(runs[0], runs[-1], values or {})
         except NotFiniteError as error:
             # Others may do better.
             failed[trial.folder] = str(error)
@@ -186,6 +189,33 @@ def train_several(
     trained = Trained(select(runs), failed)
     _write(output, trained, trials)
     return trained
+
+
+def _check_alike(first: RunFolder, other: RunFolder, tried: Iterable[str]) -> None:
+    """Refuse to rank runs that differ in more than the seed and what is tried: some were there before."""
+    mine, theirs = (_in_common(run.config, tuple(tried)) for run in (first, other))
+    # Runs of earlier versions lack what these did not know.
+    for name in mine.keys() & theirs.keys():
+        if mine[name] != theirs[name]:
+            raise RunError(
+                f"{other.path}: has {name} {theirs[name]!r}, and {first.path} {mine[name]!r}, so they cannot "
+                "be ranked together; give the options that the earlier runs had, or choose another --output"
+            )
+
+
+def _in_common(config: Mapping[str, Any], tried: tuple[str, ...]) -> dict[str, Any]:
+    """List what all trainings of one call share, by dotted name."""
+    # Larger batches are fewer steps, which `default` makes up for by epochs.
+    if "batch_size" in tried or "least_steps" in tried:
+        tried = (*tried, "epochs")
+    of_method = {**config["settings"], **config["recipe"]}
+    shared = {name: value for name, value in settings.leaves(of_method) if not name.startswith(tried)}
+    # What else a preparation holds is measured, on images that the seed chooses.
+    prepared = {name: config["preparation"][name] for name in ("normalisation", "image_shape")}
+    prepared |= {name: config["preparation"].get(name) for name in ("lowpass", "mask_diameter")}
+    of_data = {f"data.{name}": value for name, value in config["data"].items()}
+    named = {name: config.get(name) for name in ("method", "preset", "precision")}
+    return shared | prepared | of_data | named
 
 
 def _write(output: Path, trained: Trained, trials: Sequence[Trial]) -> None:

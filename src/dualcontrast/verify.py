@@ -1,7 +1,7 @@
 """Whether a run is still what it says: its images, weights, codes and scores, computed again and compared."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dualcontrast.evaluation.evaluate import evaluate
 from dualcontrast.model import Model
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import ENVIRONMENT, RunFolder, environment
+from dualcontrast.settings import leaves
 
 # Codes: shares of the spread of a code. Another device or version of torch sums in another order, which
 # changes about the sixth digit; a code of another model or image differs by about the spread.
@@ -217,7 +218,7 @@ def _check_scores(
         seed=recorded.get("seed", 0),
     )
     # As they stand in the file.
-    before, now = dict(_leaves(recorded)), dict(_leaves(json.loads(json.dumps(again))))
+    before, now = dict(leaves(recorded)), dict(leaves(json.loads(json.dumps(again))))
     numbers = {
         name: (float(before[name]), float(now[name]))
         for name in before
@@ -239,18 +240,6 @@ def _check_scores(
     largest = max((abs(was - now) for was, now in numbers.values()), default=0.0)
     differ = f"they differ by at most {largest:.2g}" if largest else "the same to the last digit"
     return Check("evaluation", True, f"{len(numbers)} numbers computed again: {differ}"), numbers
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every plain value with its dotted name."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{name}.{number}")
-    else:
-        yield name, value
 
 
 def _is_number(value: Any) -> bool:

@@ -59,6 +59,12 @@ def test_short_trainings_have_one_cycle():
     preset, changes = settings_of(Row("dualcontrast:reference", ""), MNIST, short=True, epochs=3)
     assert preset == "reference"
     assert changes["schedule"] == "one_cycle" and changes["learning_rate"] == pytest.approx(1e-3)
+    # Only learning rates change: presets `short` are shorter, too.
+    for row in ROWS:
+        _, published = settings_of(row, MNIST, short=False, epochs=None)
+        _, short = settings_of(row, MNIST, short=True, epochs=None)
+        recipe = all_methods()[row.method].presets[row.preset].recipe
+        assert short["epochs"] == published.get("epochs", recipe.epochs) == recipe.epochs
     # What is one cycle already stays as it is.
     preset, changes = settings_of(Row("dualcontrast:subtomogram", ""), MNIST, short=True, epochs=3)
     assert preset == "subtomogram" and "schedule" not in changes

@@ -129,6 +129,11 @@ def test_resuming_with_other_settings_or_images_is_refused(folder, tmp_path, cap
     assert "seed 0, not 4" in refused(capsys, *resume, "--seed", "4")
     assert "other settings than content_dim" in refused(capsys, *resume, "--content-dim", "5")
     assert "was prepared with box 16" in refused(capsys, *resume, "--box", "18")
+    assert "was prepared with normalisation" in refused(capsys, *resume, "--normalisation", "standardize")
+    assert "has limit None, not 5" in refused(capsys, *resume, "--limit", "5")
+    assert "has test_fraction 0.2, not 0.5" in refused(capsys, *resume, "--test-fraction", "0.5")
+    labels = refused(capsys, *resume, "--labels", tmp_path / "later.csv")
+    assert "has labels None" in labels and "`evaluate` takes other --labels" in labels
     run_cli(*resume)
     next(folder.glob("*/*.png")).unlink()
     assert "59 images, formerly 60" in refused(capsys, *resume)

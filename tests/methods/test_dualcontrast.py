@@ -510,6 +510,46 @@ def test_near_views_cannot_count_more_where_views_narrow():
         method_of(replace(DEFAULT.config, narrow | allowed))
 
 
+def test_an_upright_pose_cannot_be_read_where_both_views_are_turned():
+    both = {"views.both": True, "near_views_count": 0}
+    with pytest.raises(SettingError, match=r"set views\.both to false"):
+        method_of(replace(DEFAULT.config, both))
+    for allowed in ({"rotation_reader": "difference"}, {"weights.rotation": 0.0}):
+        method_of(replace(DEFAULT.config, both | allowed))
+
+
+def test_contents_of_exchanges_need_exchanges():
+    exchanged = {"weights.con_c_exchanged": 1.0}
+    for preset in (PAPER, REFERENCE):
+        with pytest.raises(SettingError, match="positive_z_pair is"):
+            method_of(replace(preset.config, exchanged))
+    # In a step of their own, they take it without the pairs of z, too.
+    alone = exchanged | {"weights.con_z_positive": 0.0, "positive_z_step": "own"}
+    method = method_of(replace(DEFAULT.config, alone))
+    assert "con_c_exchanged" in all_terms(method, images())
+
+
+def test_contrasts_of_single_numbers_are_doubted():
+    """The cosine of two numbers is their sign, so the terms have no gradient."""
+
+    def steepest(method: DualContrastMethod, term: str) -> float:
+        method.zero_grad()
+        method.losses(Batch(images()), torch_stream(0, "step"), "all")[term].backward()
+        gradient = method.encoder.content_mean.weight.grad
+        assert gradient is not None
+        return gradient.abs().max().item()
+
+    method, longer = (method_of(replace(PAPER.config, {"content_dim": length})) for length in (1, 2))
+    for term in ("con_c_positive", "con_c_negative"):
+        assert steepest(method, term) < 1e-3 * steepest(longer, term)
+    assert [doubt[:15] for doubt in method.doubts(100, 1000)] == ["c is one number"]
+    single = replace(PAPER.config, {"content_dim": 1, "transformation_dim": 1})
+    assert [doubt[0] for doubt in method_of(single).doubts(100, 1000)] == ["c", "z"]
+    off = {f"weights.con_{name}": 0.0 for name in ("c_positive", "c_negative")}
+    assert not method_of(replace(PAPER.config, {"content_dim": 1} | off)).doubts(100, 1000)
+    assert not method_of(PAPER.config).doubts(100, 1000)
+
+
 def test_negatives_of_a_batch_cannot_be_weighted_where_there_are_none():
     pairs = {"content_contrast": "pair", "like_states_count": 1.0}
     with pytest.raises(SettingError, match="set like_states_count to 0"):

@@ -9,9 +9,10 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 from torch.distributions import Independent, Normal, kl_divergence
 
+from dualcontrast.errors import SettingError
 from dualcontrast.methods.base import Batch
 from dualcontrast.methods.harmony import Harmony, HarmonyConfig
-from dualcontrast.views import random_view
+from dualcontrast.views import ViewConfig, random_view
 from turned_object import turned_objects
 
 
@@ -19,6 +20,12 @@ def untrained(image_shape: tuple[int, ...], bounded: bool = True, **settings) ->
     torch.manual_seed(0)
     config = HarmonyConfig(**{"content_dim": 3, "hidden": 32} | settings)
     return Harmony(config, image_shape, bounded).eval()
+
+
+@pytest.mark.parametrize("setting", ["both", "split_noise"])
+def test_a_second_view_that_it_would_not_make_cannot_be_asked_for(setting):
+    with pytest.raises(SettingError, match="one view"):
+        untrained((1, 16, 16), views=ViewConfig(**{setting: True}))
 
 
 @torch.no_grad()

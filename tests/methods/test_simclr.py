@@ -9,6 +9,7 @@ from dualcontrast.methods.base import Batch
 from dualcontrast.methods.simclr import SimCLR, SimCLRConfig
 from dualcontrast.methods.simclr_generative import SimCLRGenerative, SimCLRGenerativeConfig
 from dualcontrast.model import Model
+from dualcontrast.views import ViewConfig, view_pair
 from toy_images import bar_source, bars
 
 
@@ -69,6 +70,39 @@ def test_generative_terms_reach_both_codes_and_the_contrast_only_content():
     assert content.any() and not transformation.any()
     method.losses(batch_of_bars(), generator, "all")["reconstruction"].backward()
     assert heads[1].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("method_class", "config_class"),
+    [(SimCLR, SimCLRConfig), (SimCLRGenerative, SimCLRGenerativeConfig)],
+)
+def test_untouched_volumes_are_encoded_as_the_views_that_were_seen(method_class, config_class):
+    """Turning smooths noise: codes of untouched noise lie elsewhere than those of all views."""
+    torch.manual_seed(0)
+    config = config_class(views=ViewConfig(both=True, mask=0.85))
+    method = method_class(config, (1, 16, 16, 16), bounded=False).eval()
+    volumes = torch.randn(64, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    views, _ = view_pair(volumes, config.views, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        if method_class is SimCLR:
+            seen = method.encoder(views.images)[:, : config.content_dim]
+        else:
+            seen = method.encoder(views.images).content.mean
+        untouched = method.encode(volumes).content.mean
+        spread = untouched.std(dim=0) / seen.std(dim=0)
+        assert (spread > 0.8).all() and (spread < 1.25).all()
+        # The mask of the views hides the corners here too.
+        outside = volumes.clone()
+        outside[..., :2, :2, :2] += 5
+        assert (method.encode(outside).content.mean - untouched).abs().max() < 0.02 * untouched.std()
+
+
+@pytest.mark.parametrize("config_class", [SimCLRConfig, SimCLRGenerativeConfig])
+def test_a_contrast_of_single_numbers_is_doubted(config_class):
+    method_class = SimCLR if config_class is SimCLRConfig else SimCLRGenerative
+    single = method_class(config_class(content_dim=1), (1, 16, 16), bounded=True)
+    assert "c is one number" in single.doubts(100, 1000)[0]
+    assert not method_class(config_class(content_dim=2), (1, 16, 16), bounded=True).doubts(100, 1000)
 
 
 def test_training_makes_rotated_copies_alike():

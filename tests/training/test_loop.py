@@ -107,6 +107,25 @@ def test_every_epoch_visits_each_image_once_in_another_order():
     assert sizes == {4, 5}
 
 
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"), [(5, 2, {2, 3}), (3, 2, {3}), (6, 2, {2}), (7, 4, {3, 4}), (2, 2, {2})]
+)
+def test_no_batch_is_a_single_image(count, batch_size, sizes):
+    batches = make_batches(count, batch_size)
+    assert {len(batches.places(step)) for step in range(batches.per_epoch)} == sizes
+    assert batches.per_epoch == Recipe(batch_size=batch_size).steps_per_epoch(count)
+
+
+@pytest.mark.parametrize("method", ["dualcontrast", "vitae", "simclr"])
+@pytest.mark.parametrize(("count", "batch_size"), [(7, 4), (5, 2)])
+def test_few_images_in_small_batches(method, count, batch_size):
+    """Batches of one epoch differ in size, and have the same terms."""
+    images = bar_source(count).read(np.arange(count))
+    model = Model(method, epochs=1, batch_size=batch_size, device="cpu", progress=False)
+    codes = model.fit(images).encode(images)
+    assert np.isfinite(codes.content).all() and len(codes) == count
+
+
 def test_streamed_batches_equal_resident_ones(monkeypatch):
     resident = list(make_batches(23, 5).from_step(3, 12))
     monkeypatch.setattr(batches_module, "RESIDENT_BYTES", 0)

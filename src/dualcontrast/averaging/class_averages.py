@@ -127,9 +127,10 @@ def average_classes(
     folder = run.path / CLUSTERS / clusters.name / AVERAGES if output is None else Path(output)
     check_free(folder / AVERAGES_RECORD, overwrite)
     below = "" if min_confidence is None else f"below a confidence of {min_confidence:g}"
+    members = {name: clusters.members(name, min_confidence) for name in clusters.class_names}
     # Of all classes before any is aligned, which takes long.
-    for name in clusters.class_names:
-        count = min(len(clusters.members(name, min_confidence)), most)
+    for name, ids in members.items():
+        count = min(len(ids), most)
         if count < 2 * states:
             raise DataError(
                 f"{run.path}: {count} particles of class {name} are too few for {states} averages; "
@@ -148,10 +149,9 @@ def average_classes(
     poses: dict[str, Pose] = {}
     coordinates: dict[str, np.ndarray] = {}
     separations: dict[str, float | None] = {}
-    for name in clusters.class_names:
-        members = clusters.members(name, min_confidence)
-        ids, further = members[:most], members[most:] if others else members[:0]
-        if unsure := len(clusters.members(name)) - len(members):
+    for name, sure in members.items():
+        ids, further = sure[:most], sure[most:] if others else sure[:0]
+        if unsure := len(clusters.members(name)) - len(sure):
             logger.info(f"class {name}: {unsure:,} particles {below} are left out")
         # Volumes are read twice: for their plane waves, and for the map once they are known to lie alike.
         spectra, seen = read_spectra(source, preparation, ids, waves)

@@ -169,16 +169,16 @@ def settings_of(row: Row, dataset: DataSet, short: bool, epochs: int | None) -> 
     length. Trainings much shorter than the published ones are no fair comparison at the published learning
     rates, which are made for hundreds of epochs. With `short`, a method takes its preset `short` where it has
     one; else the published losses with one cycle of ten times the published learning rate. What is one cycle
-    already stays as it is.
+    already stays as it is, and so does the number of epochs.
     """
     method = all_methods()[row.method]
     preset = row.preset
     changes: dict[str, Any] = {"content_dim": dataset.code_size}
     if "transformation_dim" in settings.names_of(method.Config):
         changes["transformation_dim"] = dataset.code_size
-    if epochs is not None:
-        changes["epochs"] = epochs
     recipe = method.presets[preset].recipe
+    if short or epochs is not None:
+        changes["epochs"] = recipe.epochs if epochs is None else epochs
     if short and preset == "default" and "short" in method.presets:
         preset = "short"
     elif short and recipe.schedule != "one_cycle":

@@ -126,8 +126,17 @@ class Recipe:
         return replace(self, epochs=max(self.epochs, needed), least_steps=0)
 
     def steps_per_epoch(self, count: int) -> int:
-        """Return how many steps an epoch of so many images has; the last batches may be smaller."""
-        return math.ceil(count / self.batch_size)
+        """Return how many steps an epoch of so many images has."""
+        return batches_per_epoch(count, self.batch_size)
+
+
+def batches_per_epoch(count: int, batch_size: int) -> int:
+    """Return into how many nearly equal batches so many images are cut.
+
+    Into as few as leave none with more than `batch_size` images; of an odd number of images in pairs, one
+    batch has three, since a single image is no pair.
+    """
+    return max(1, min(math.ceil(count / batch_size), count // 2))
 
 
 class Phase(NamedTuple):
@@ -154,6 +163,14 @@ class Preset:
 
     config: Any
     recipe: Recipe
+
+
+def doubt_of_cosines(letter: str) -> str:
+    """Say that a contrast compares codes of one number, whose cosine is 1 or -1 and has no gradient."""
+    return (
+        f"{letter} is one number, and the cosine of two numbers is 1 or -1 whatever they are, so its "
+        "contrast does nothing; a code of two numbers is the shortest that it can form"
+    )
 
 
 class Method(nn.Module, ABC):

@@ -25,6 +25,7 @@ from dualcontrast.methods.base import (
     Preset,
     Recipe,
     Weight,
+    doubt_of_cosines,
 )
 from dualcontrast.networks import (
     ConvolutionalDecoder,
@@ -161,7 +162,7 @@ class DualContrastConfig:
     encoder: Literal["paper", "harmonic"] = "paper"
     decoder: Literal["paper", "convolutional", "harmonic"] = "paper"
     wedge_aware: bool = True
-    cluster_heads: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = (6, 12)
+    cluster_heads: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], Field(min_length=1)] = (6, 12)
     average_turns: bool = False
     rotation_reader: RotationReader = "pair"
     reconstruct_views: bool = False
@@ -295,6 +296,17 @@ class DualContrastMethod(Method):
                 "like_states_count weights the negatives of a batch, and content_contrast is 'pair', which "
                 "has one for each image; set like_states_count to 0, or content_contrast to 'batch'"
             )
+        if config.weights.con_c_exchanged and config.positive_z_pair != "exchange":
+            raise SettingError(
+                "weights.con_c_exchanged is about decoded exchanges, and positive_z_pair is "
+                f"'{config.positive_z_pair}'; set it to 'exchange', or weights.con_c_exchanged to 0"
+            )
+        reads_upright = config.weights.rotation and config.rotation_reader == "upright"
+        if reads_upright and config.views.both and len(image_shape) == 3:
+            raise SettingError(
+                "rotation_reader 'upright' reads how far a view is turned from its image, and views.both "
+                "turns both; set views.both to false, or rotation_reader to 'pair' or 'difference'"
+            )
         is_counted = config.near_views_count and config.rotation_reader == "upright"
         if is_counted and config.views.narrow_to is not None:
             raise SettingError(
@@ -356,27 +368,39 @@ class DualContrastMethod(Method):
         return self.decoder(content, transformation)
 
     def doubts(self, batch_size: int, images: int) -> list[str]:
-        """Say so where a whitened code is nearly as long as the batch: all lie equally far apart then."""
+        """Say so where a term sees nothing.
+
+        That is where codes that are compared by their cosine have one number, and where a whitened code is
+        nearly as long as the batch: all lie equally far apart then.
+        """
         weights, longest = self.config.weights, 0
+        said = []
+        for letter, length, compared in (
+            ("c", self.config.content_dim, weights.con_c_positive or weights.con_c_negative),
+            ("z", self.config.transformation_dim, weights.con_z_positive or weights.con_z_negative),
+        ):
+            if compared and length == 1:
+                said.append(doubt_of_cosines(letter))
         if weights.independence or weights.independence_products:
             longest = self.config.transformation_dim
         if weights.independence_c:
             longest = max(self.config.transformation_dim, self.config.content_dim)
         enough, short = IMAGES_PER_NUMBER * longest, batch_size // IMAGES_PER_NUMBER
         if batch_size >= enough:
-            return []
+            return said
         remedies = [f"--batch-size {enough} or more"] * (enough <= images)
         remedies += [f"codes of at most {short}"] * (short > 0)
         return [
+            *said,
             f"in batches of {batch_size} images, a code of {longest} numbers hardly shows whether it depends "
             "on the other, so z may come to tell the content; "
-            f"{', or '.join(remedies) or 'more images'} would show it"
+            f"{', or '.join(remedies) or 'more images'} would show it",
         ]
 
     def phases(self) -> list[Phase]:
         """One step over all weights; with `positive_z_step='own'` a second one for the pairs of z."""
-        phases = [Phase("all", list(self.parameters()))]
-        if self.config.positive_z_step == "own" and self.config.weights.con_z_positive:
+        phases, weights = [Phase("all", list(self.parameters()))], self.config.weights
+        if self.config.positive_z_step == "own" and (weights.con_z_positive or weights.con_c_exchanged):
             trained = self.encoder if self.config.positive_z_trains == "encoder" else self
             phases.append(Phase("positive_z", list(trained.parameters())))
         return phases
@@ -434,14 +458,13 @@ class DualContrastMethod(Method):
                 self._codes_of_batch = c.detach(), z.detach()
             else:
                 terms |= self._decoded_pairs(c, z, generator)
-        # Dependence cannot be estimated from fewer than four images.
-        if weights.independence and count >= 4:
+        if weights.independence:
             terms["independence"] = losses.kernel_alignment(c.detach(), z)
-        if weights.independence_products and count >= 4:
+        if weights.independence_products:
             terms["independence_products"] = losses.product_alignment(c.detach(), z)
-        if weights.independence_c and count >= 4:
+        if weights.independence_c:
             terms["independence_c"] = losses.whitened_kernel_alignment(c, z.detach())
-        if weights.rotation_c and count >= 4:
+        if weights.rotation_c:
             angles = second.angles.reshape(count, -1)
             terms["rotation_c"] = losses.whitened_kernel_alignment(c_view, angles)
         if self.angle_reader is not None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast import rigid
+from dualcontrast.errors import SettingError
 from dualcontrast.methods.base import Batch, CodeSize, Encoding, Method, Posterior, Preset, Recipe, Weight
 from dualcontrast.networks import check_image_shape, feature_count, paper_encoder
 from dualcontrast.views import ViewConfig, random_view, sample
@@ -149,6 +150,11 @@ class Harmony(Method):
     def __init__(self, config: HarmonyConfig, image_shape: tuple[int, ...], bounded: bool) -> None:
         super().__init__(config, image_shape, bounded)
         check_image_shape(image_shape)
+        if config.views.both or config.views.split_noise:
+            raise SettingError(
+                "harmony brings an image and one view of it to the same pose; set views.both and "
+                "views.split_noise to false"
+            )
         self.config, self.image_shape, self.bounded = config, tuple(image_shape), bounded
         dimension = len(image_shape) - 1
         self.motion_length = rigid.code_length(dimension)

@@ -8,9 +8,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualcontrast.losses import nt_xent
-from dualcontrast.methods.base import Batch, CodeSize, Encoding, Method, Posterior, Preset, Recipe
+from dualcontrast.methods.base import (
+    Batch,
+    CodeSize,
+    Encoding,
+    Method,
+    Posterior,
+    Preset,
+    Recipe,
+    doubt_of_cosines,
+)
 from dualcontrast.networks import feature_count, paper_encoder
-from dualcontrast.views import ViewConfig, view_pair
+from dualcontrast.views import ViewConfig, as_a_view, view_pair
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,12 @@ class SimCLR(Method):
         self.encoder = nn.Sequential(features, head)
 
     def encode(self, images: Tensor) -> Encoding:
-        """Split the outputs of the encoder for a batch (N, C, *spatial) into both codes."""
+        """Infer both codes of a batch (N, C, *spatial)."""
+        # Turning smooths the noise of volumes, so that untouched ones look like no view.
+        return self._encode_views(as_a_view(images, self.config.views) if images.ndim == 5 else images)
+
+    def _encode_views(self, images: Tensor) -> Encoding:
+        """Split the outputs of the encoder into both codes."""
         content, transformation = self.encoder(images).split(
             (self.config.content_dim, self.config.transformation_dim), dim=1
         )
@@ -70,9 +84,13 @@ class SimCLR(Method):
         """One term, of weight 1."""
         return {"nt_xent": 1.0}
 
+    def doubts(self, batch_size: int, images: int) -> list[str]:
+        """Say so where c is one number, of which the contrast sees nothing."""
+        return [doubt_of_cosines("c")] if self.config.content_dim == 1 else []
+
     def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute NT-Xent of the content codes of two views; see the base class for the parameters."""
         first, second = view_pair(batch.images, self.config.views, generator, batch.wedges, batch.progress)
-        encoding = self.encode(torch.cat((first.images, second.images)))
+        encoding = self._encode_views(torch.cat((first.images, second.images)))
         c_first, c_second = encoding.content.mean.split(len(batch.images))
         return {"nt_xent": nt_xent(c_first, c_second, self.config.temperature)}

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from dualcontrast.losses import nt_xent
-from dualcontrast.methods.base import Batch, Encoding, Preset, Recipe, Weight
+from dualcontrast.methods.base import Batch, Encoding, Preset, Recipe, Weight, doubt_of_cosines
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE, TwoLatentVAEConfig, VAEWeights
-from dualcontrast.views import ViewConfig, view_pair
+from dualcontrast.views import ViewConfig, as_a_view, view_pair
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,20 @@ class SimCLRGenerative(TwoLatentVAE):
         ),
     }
 
+    def encode(self, images: Tensor) -> Encoding:
+        """Infer both posteriors of a batch (N, C, *spatial)."""
+        # Turning smooths the noise of volumes, so that untouched ones look like no view.
+        return self.encoder(as_a_view(images, self.config.views) if images.ndim == 5 else images)
+
+    def doubts(self, batch_size: int, images: int) -> list[str]:
+        """Say so where c is one number, of which the contrast sees nothing."""
+        return [doubt_of_cosines("c")] if self.config.content_dim == 1 else []
+
     def losses(self, batch: Batch, generator: torch.Generator, phase: str) -> dict[str, Tensor]:
         """Compute NT-Xent of the content codes, and the VAE's terms on both views."""
         first, second = view_pair(batch.images, self.config.views, generator, batch.wedges, batch.progress)
         both = torch.cat((first.images, second.images))
-        encoding: Encoding = self.encode(both)
+        encoding: Encoding = self.encoder(both)
         c_first, c_second = encoding.content.mean.split(len(batch.images))
         terms = self.variational_terms(both, encoding, generator)
         return terms | {"nt_xent": nt_xent(c_first, c_second, self.config.temperature)}

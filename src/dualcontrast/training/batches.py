@@ -14,7 +14,7 @@ from torch import Tensor
 from dualcontrast.data.pixels import name_some
 from dualcontrast.data.source import ImageSource
 from dualcontrast.errors import DataError, SettingError
-from dualcontrast.methods.base import Batch
+from dualcontrast.methods.base import Batch, batches_per_epoch
 from dualcontrast.prepare import Preparation
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.ranks import world_size
@@ -116,7 +116,7 @@ def check_enough(source: ImageSource, count: int, batch_size: int) -> None:
             f"{source.location}: {count} training images are fewer than one batch of {batch_size}; "
             f"add images or train with --batch-size {max(count // 2, 2)} or less"
         )
-    if count // -(-count // batch_size) < world_size():
+    if count // batches_per_epoch(count, batch_size) < world_size():
         raise SettingError(
             f"--batch-size {batch_size}: {world_size()} devices need as many images in a batch; "
             "make the batches larger, or use fewer devices"
@@ -129,11 +129,11 @@ class Batches:
     Where a training runs on several devices, each rank reads its own rows of every batch. The whole batch is
     the same for any number of ranks.
 
-    Every epoch visits each image once. The epoch is cut into `ceil(N / batch_size)` batches of nearly equal
-    size, so the last one is never a rest of one or two images. Images that fit (`resident_bytes`) are
-    kept on the device; larger sets are read again in every epoch, ahead of the training. Those that are
-    stored in blocks are shuffled by block (see `BlockShuffle`), in windows of `WINDOW_BYTES`, so that each
-    block is read once; others are read one by one.
+    Every epoch visits each image once. The epoch is cut into batches of nearly equal size (see
+    `batches_per_epoch`), so the last one is never a rest of a few images. Images that fit
+    (`resident_bytes`) are kept on the device; larger sets are read again in every epoch, ahead of the
+    training. Those that are stored in blocks are shuffled by block (see `BlockShuffle`), in windows of
+    `WINDOW_BYTES`, so that each block is read once; others are read one by one.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Batches:
     rows : numpy.ndarray of int
         Positions in the source that belong to the training set.
     batch_size : int
-        Largest number of images in a batch.
+        Largest number of images in a batch; three where an odd number of images comes in pairs.
     seed : int
         Of the run.
     device : torch.device
@@ -171,7 +171,7 @@ class Batches:
         preparation.check_source(source)
         self._source, self._preparation, self._rows = source, preparation, rows
         self._seed, self._device = seed, device
-        self.per_epoch = -(-len(rows) // batch_size)
+        self.per_epoch = batches_per_epoch(len(rows), batch_size)
         self._order: tuple[int, list[np.ndarray]] | None = None
         self._resident: Batch | None = None
         # What is read in every epoch may have been lost since all images were looked at.
