@@ -17,9 +17,10 @@ from scipy.spatial.transform import Rotation
 from dualcontrast import Codes, RunFolder
 from dualcontrast.averaging import class_averages
 from dualcontrast.averaging import particles as reading
-from dualcontrast.averaging.class_averages import average_classes
+from dualcontrast.averaging.class_averages import Pose, _star_values, average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.errors import DataError, RunError, SettingError
+from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.prepare import Preparation
 from dualcontrast.run_folder import CODES
 from posed_blobs import BLOBS, BOX, posed_blobs
@@ -237,3 +238,19 @@ def test_a_star_file_that_lost_a_particle_ends_it_before_anything_is_aligned(run
     finally:
         star.write_text(whole)
     assert not list(tmp_path.iterdir())
+
+
+def test_priors_of_another_frame_become_the_poses(tmp_path):
+    """As RELION 5 has them of particles on spheres; origins are in Å where a column or a group says so."""
+    columns = ("ImageName", "AngleTiltPrior", "AnglePsiPrior", "OriginXAngst", "OriginXPriorAngst")
+    head = "".join(f"_rln{column} #{number}\n" for number, column in enumerate(columns, 1))
+    (tmp_path / "particles.star").write_text(f"data_particles\n\nloop_\n{head}a.mrc 90.0 0.0 1.0 2.0\n")
+    star = StarText(tmp_path / "particles.star")
+    angles, origins = np.array([[10.0, 20.0, 30.0]]), np.array([[1.0, 2.0, 3.0]])
+    pose = Pose(star.image_names, np.array([1]), angles, origins)
+    write_star_subset(star, ["a.mrc"], tmp_path / "class.star", _star_values(pose, star, 5.0, 0.5, 1))
+    blocks: Any = starfile.read(tmp_path / "class.star", always_dict=True)
+    (row,) = blocks["particles"].to_dict("records")
+    assert (row["rlnAngleTilt"], row["rlnAngleTiltPrior"], row["rlnAnglePsiPrior"]) == (20, 20, 30)
+    assert (row["rlnOriginXAngst"], row["rlnOriginXPriorAngst"], row["rlnOriginZAngst"]) == (5, 5, 15)
+    assert "rlnAngleRotPrior" not in row and "rlnOriginX" not in row

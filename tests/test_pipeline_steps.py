@@ -7,6 +7,7 @@ import pytest
 
 from dualcontrast import Model, pipeline
 from dualcontrast.errors import RunError
+from star_project import make_project
 from toy_images import bars
 
 
@@ -119,3 +120,24 @@ def test_steps_are_asked_for_anew_of_other_images():
     )
     assert model.fit(images[:80]).recipe.epochs == 4
     assert model.fit(images).recipe.epochs == 2
+
+
+def test_a_job_folder_that_is_a_link_stays_one(tmp_path, monkeypatch):
+    """Its STAR file names files from the project folder, which is above the link and not above its target."""
+    project = make_project(tmp_path / "project", count=8)
+    job, elsewhere = project.star.parent, tmp_path / "scratch"
+    job.rename(elsewhere)
+    job.symlink_to(elsewhere, target_is_directory=True)
+    monkeypatch.chdir(project.root)
+    run = pipeline.train(
+        "Extract/job001/particles.star",
+        tmp_path / "run",
+        method="simclr",
+        changes={"epochs": 1, "batch_size": 4},
+        device="cpu",
+        evaluate=False,
+        progress=False,
+    )
+    monkeypatch.chdir(tmp_path)
+    assert len(run.open_source()) == 8
+    assert np.isfinite(run.open_source().read([7])).all()

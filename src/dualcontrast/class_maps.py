@@ -1,23 +1,22 @@
 """The mean volume (or image) of each class of a run, drawn by its decoder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dualcontrast.clusters import MAPS, Clusters
+from dualcontrast.clusters import MAPS, MAPS_RECORD, Clusters
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.evaluation.inference import decode_codes
 from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_images
 from dualcontrast.files import write_text
 from dualcontrast.methods.base import Method
-from dualcontrast.run_folder import CLUSTERS, RunFolder
-
-MAPS_RECORD = "maps.json"
+from dualcontrast.recorded_files import delete_recorded
+from dualcontrast.run_folder import CLUSTERS, CONFIG, RunFolder
 
 
 @dataclass(frozen=True)
@@ -80,19 +79,20 @@ def decode_classes(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     clusters = Clusters.load(run, classes)
     folder = run.path / CLUSTERS / clusters.name / MAPS if output is None else Path(output)
-    check_free(folder / MAPS_RECORD, overwrite)
-    method = decoder_of(run, device)
     names = clusters.class_names + clusters.conformation_names
+    titles = [f"class-{name}" for name in names] + [f"class-{name}_member" for name in names]
+    check_free(folder / MAPS_RECORD, overwrite, [] if output is None else [*titles, "maps", "classes"])
+    method = decoder_of(run, device)
     centres = decode_centres(run, clusters, method, names)
     decoded = np.concatenate((centres.means, centres.members))
-    titles = [f"class-{name}" for name in names] + [f"class-{name}_member" for name in names]
-    (folder / MAPS_RECORD).unlink(missing_ok=True)
+    delete_recorded(folder / MAPS_RECORD)
     voxel_size = run.preparation.voxel_size
     files = write_images(folder, dict(zip(titles, decoded, strict=True)), voxel_size, "maps")
     scripts = _write_scripts(folder, clusters, files) if decoded.ndim == 5 else ()
     record = {
         "classes": clusters.name,
         "voxel_size_angstrom": voxel_size,
+        "scripts": list(scripts),
         "maps": {
             name: {
                 "mean": files[f"class-{name}"],
@@ -177,10 +177,32 @@ def decoder_of(run: RunFolder, device: str = "auto") -> Method:
     return method
 
 
-def check_free(record: Path, overwrite: bool) -> None:
-    """Raise `RunError` when decoded images are there already."""
-    if record.exists() and not overwrite:
-        raise RunError(f"{record.parent}: holds maps already; add --overwrite or choose another --output")
+def check_free(record: Path, overwrite: bool, stems: Iterable[str]) -> None:
+    """Raise `RunError` when what is to be written is there already.
+
+    Parameters
+    ----------
+    record : Path
+        The file that says that the results are complete.
+    overwrite : bool
+        Whether they may be replaced; the files of a run may not.
+    stems : iterable of str
+        Names, without suffix, of the files that are to be written beside it, where the folder is not the
+        command's own: another command, or a person, may have written some of these.
+    """
+    folder, wanted = record.parent, set(stems)
+    if (folder / CONFIG).exists():
+        raise RunError(f"{folder}: is a run, whose codes would be replaced; choose another --output")
+    if overwrite:
+        return
+    if record.exists():
+        raise RunError(f"{folder}: holds maps already; add --overwrite or choose another --output")
+    others = sorted(file.name for file in folder.glob("*") if file.stem in wanted)
+    if others:
+        raise RunError(
+            f"{folder}: holds '{others[0]}' already, of another command or an interrupted one; choose "
+            "another --output, or add --overwrite"
+        )
 
 
 def _write_scripts(folder: Path, clusters: Clusters, files: dict[str, str]) -> tuple[str, ...]:

@@ -22,10 +22,12 @@ from dualcontrast.evaluation.calibration import calibration
 from dualcontrast.evaluation.matching import matched
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
+from dualcontrast.recorded_files import delete_recorded
 from dualcontrast.run_folder import CLUSTERS, RunFolder
 
 TABLE, RECORD, BIC_FIGURE = "classes.csv", "clusters.json", "bic.png"
 MAPS, AVERAGES = "maps", "averages"
+MAPS_RECORD, AVERAGES_RECORD = "maps.json", "averages.json"
 TOMOGRAM_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 NEAREST_LISTED = 10
 EARLIER_HEADER = (
@@ -417,14 +419,20 @@ def _confidence(columns: Sequence[Sequence[str]]) -> Confidence | None:
 def _delete(folder: Path) -> None:
     """Delete the files of a former clustering of that name, with its maps and averages, and no others."""
     (folder / RECORD).unlink(missing_ok=True)
-    for pattern in (TABLE, BIC_FIGURE, star_name("*")):
-        for file in folder.glob(pattern):
-            file.unlink()
-    drawn = (
-        (MAPS, ("maps.json", "maps.npy", "maps.png", "class-*", "classes.cxc")),
-        (AVERAGES, ("averages.json", "averages.png", "class-*", "averages.cxc", "poses.csv", "codes.npz")),
-    )
-    for inner, patterns in drawn:
-        for pattern in patterns:
-            for file in (folder / inner).glob(pattern):
-                file.unlink()
+    stars = [star_name(label) for label in _labels_in(folder / TABLE)]
+    delete_recorded(folder / MAPS / MAPS_RECORD, "maps.npy", "maps.png", "classes.cxc")
+    further = ("averages.npy", "averages.png", "averages.cxc", "poses.csv", "codes.npz", *stars)
+    delete_recorded(folder / AVERAGES / AVERAGES_RECORD, *further)
+    # The table last: it says which STAR files there are.
+    for name in (*stars, BIC_FIGURE, TABLE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _labels_in(table: Path) -> set[str]:
+    """Read the names of classes and conformations from a `classes.csv`, and none where it cannot be read."""
+    try:
+        with table.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except (OSError, ValueError, csv.Error):
+        return set()
+    return {row[column] for row in rows for column in ("class", "conformation") if row.get(column)}

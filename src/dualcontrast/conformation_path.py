@@ -18,6 +18,7 @@ from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_animation, write_images
 from dualcontrast.figures.traversals import principal_axes, traverse
 from dualcontrast.files import write_text
+from dualcontrast.recorded_files import delete_recorded
 from dualcontrast.run_folder import CODES, TRAVERSALS, RunFolder
 
 PATH_RECORD = "path.json"
@@ -107,7 +108,9 @@ def traverse_run(
         if output is not None
         else run.path / TRAVERSALS / _folder_name(code, axis, from_class, to_class, at, at_class, clusters)
     )
-    check_free(folder / PATH_RECORD, overwrite)
+    width = max(2, len(str(steps)))
+    names = [f"step-{number:0{width}d}" for number in range(1, steps + 1)]
+    check_free(folder / PATH_RECORD, overwrite, [] if output is None else [*names, "path", "morph"])
     encode_run(run, device=device, progress=progress)
     fixed = _fixed_codes(run, clusters, from_class, to_class, at, at_class)
     record: dict[str, Any] = {"code": code, "at": at, "at_class": at_class, "steps": steps}
@@ -121,9 +124,8 @@ def traverse_run(
     still = np.repeat(fixed[other][None], steps, axis=0)
     pair = {code: torch.from_numpy(moved), other: torch.from_numpy(still)}
     decoded = decode_codes(decoder_of(run, device), pair["content"], pair["transformation"]).numpy()
-    _delete(folder)
-    width = len(str(steps))
-    names = [f"step-{number:0{max(2, width)}d}" for number in range(1, steps + 1)]
+    # A former path may have had more steps.
+    delete_recorded(folder / PATH_RECORD, "path.npy", "path.png", "path.gif", "morph.cxc")
     voxel_size = run.preparation.voxel_size
     files = write_images(folder, dict(zip(names, decoded, strict=True)), voxel_size, "path")
     scripts: tuple[str, ...] = ()
@@ -261,11 +263,3 @@ def _between(
     share = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     moved = (1 - share) * first + share * last
     return moved, {"classes": clusters.name, "from_class": from_class, "to_class": to_class}
-
-
-def _delete(folder: Path) -> None:
-    """Delete the files of a former path, which may have had more steps, and no others."""
-    (folder / PATH_RECORD).unlink(missing_ok=True)
-    for pattern in ("step-*.mrc", "step-*.png", "path.npy", "path.png", "path.gif", "morph.cxc"):
-        for file in folder.glob(pattern):
-            file.unlink()

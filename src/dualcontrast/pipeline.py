@@ -405,8 +405,9 @@ def _begin(path: Path, model: Model, source: ImageSource, options: DataOptions, 
     check_images(used)
     location = Path(source.location)
     data = {
-        # Names of data sets stay names.
-        "location": str(location.resolve()) if location.exists() else source.location,
+        # Names of data sets stay names, and links stay links: what lies around them belongs to the data, as
+        # the project does around a job folder of RELION that is kept elsewhere.
+        "location": str(location.absolute()) if location.exists() else source.location,
         **_as_recorded(options),
     }
     recorded = {"data": data, **model.describe(), "preparation": preparation.to_dict()}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import pydantic
@@ -72,18 +72,6 @@ def nest(changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             place[last] = new
     return nested
-
-
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every plain value in nested dictionaries and lists with its dotted name."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from leaves(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from leaves(inner, f"{name}.{number}")
-    else:
-        yield name, value
 
 
 def merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:

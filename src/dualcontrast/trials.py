@@ -13,6 +13,7 @@ from dualcontrast.errors import RunError, SettingError
 from dualcontrast.files import write_text
 from dualcontrast.methods.registry import method_class
 from dualcontrast.model import Model
+from dualcontrast.nested import leaves
 from dualcontrast.pipeline import train
 from dualcontrast.run_folder import CONFIG, SELECTION, RunFolder
 from dualcontrast.selection import Ranked, select
@@ -209,7 +210,7 @@ def _in_common(config: Mapping[str, Any], tried: tuple[str, ...]) -> dict[str, A
     if "batch_size" in tried or "least_steps" in tried:
         tried = (*tried, "epochs")
     of_method = {**config["settings"], **config["recipe"]}
-    shared = {name: value for name, value in settings.leaves(of_method) if not name.startswith(tried)}
+    shared = {name: value for name, value in leaves(of_method) if not name.startswith(tried)}
     # What else a preparation holds is measured, on images that the seed chooses.
     prepared = {name: config["preparation"][name] for name in ("normalisation", "image_shape")}
     prepared |= {name: config["preparation"].get(name) for name in ("lowpass", "mask_diameter")}

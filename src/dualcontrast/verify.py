@@ -16,9 +16,9 @@ from dualcontrast.data.subset import SubsetSource
 from dualcontrast.errors import UserError
 from dualcontrast.evaluation.evaluate import evaluate
 from dualcontrast.model import Model
+from dualcontrast.nested import leaves
 from dualcontrast.random_streams import numpy_stream
 from dualcontrast.run_folder import ENVIRONMENT, RunFolder, environment
-from dualcontrast.settings import leaves
 
 # Codes: shares of the spread of a code. Another device or version of torch sums in another order, which
 # changes about the sixth digit; a code of another model or image differs by about the spread.

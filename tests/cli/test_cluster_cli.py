@@ -17,6 +17,7 @@ from PIL import Image
 
 from blobs import make_run
 from dualcontrast import Codes, RunFolder, pipeline
+from dualcontrast.averaging.class_averages import average_classes
 from dualcontrast.class_finding import cluster_run
 from dualcontrast.class_maps import decode_classes
 from dualcontrast.cli import main
@@ -253,6 +254,26 @@ def test_maps_of_classes(run, clusters):
         decode_classes(run, "content")
 
 
+def test_files_of_others_are_not_replaced_unless_told(run, clusters, tmp_path):
+    """Averages and decoded maps have the same names, and both may be written to one folder."""
+    for name in ("class-1.mrc", "step-01.mrc"):
+        (tmp_path / name).write_text("of another command")
+    with pytest.raises(RunError, match=r"holds 'class-1\.mrc' already, of another command"):
+        decode_classes(run, "content", output=tmp_path)
+    with pytest.raises(RunError, match=r"holds 'class-1\.mrc' already, of another command"):
+        average_classes(run, "content", output=tmp_path, progress=False)
+    with pytest.raises(RunError, match=r"holds 'step-01\.mrc' already, of another command"):
+        traverse_run(run, steps=3, output=tmp_path, device="cpu")
+    decode_classes(run, "content", output=tmp_path, overwrite=True)
+    assert (tmp_path / "class-1.mrc").read_bytes() != b"of another command"
+    assert (tmp_path / "step-01.mrc").read_text() == "of another command"
+    codes = (run / CODES).read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="is a run, whose codes would be replaced"):
+            average_classes(run, "content", output=run, overwrite=overwrite, progress=False)
+    assert (run / CODES).read_bytes() == codes
+
+
 def test_a_path_between_conformations(run, clusters):
     maps = traverse_run(run, from_class="1.1", to_class="1.2", classes="content", steps=5, device="cpu")
     codes, model = RunFolder.open(run).codes, RunFolder.open(run).load_model("cpu", progress=False)
@@ -346,7 +367,9 @@ def test_overwriting_replaces_what_belongs_to_the_classes_and_nothing_else(run, 
     assert "of 7.5 Å voxels" in capsys.readouterr().out
     run_cli("average", run, "--classes", "again", "--most", "16", "--no-progress")
     assert "2 maps of 7.5 Å voxels" in capsys.readouterr().out
-    (folder / "notes.txt").write_text("mine")
+    mine = [folder / "notes.txt", folder / "class-1_selected.star", folder / "averages/class-1_mask.mrc"]
+    for file in mine:
+        file.write_text("mine")
     assert "--overwrite" in refused(capsys, "average", run, "--classes", "again")
     assert "--overwrite" in refused(capsys, *cluster, "--count", "1")
     assert (folder / "class-2.star").exists()
@@ -354,13 +377,15 @@ def test_overwriting_replaces_what_belongs_to_the_classes_and_nothing_else(run, 
     assert sorted(path.name for path in folder.iterdir()) == [
         "averages",
         "class-1.star",
+        "class-1_selected.star",
         "classes.csv",
         "clusters.json",
         "maps",
         "notes.txt",
     ]
     assert not list((folder / "maps").glob("class*"))
-    assert not list((folder / "averages").iterdir())
+    assert [path.name for path in (folder / "averages").iterdir()] == ["class-1_mask.mrc"]
+    assert {file.read_text() for file in mine} == {"mine"}
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,20 @@ def test_nothing_left(project):
         open_source(project.star)
 
 
+@pytest.mark.parametrize(("other", "bad"), [(1.3551, False), (1.3549 * 1.0011, True)])
+def test_voxel_sizes_are_the_same_within_the_same_tolerance_as_where_nothing_is_left_out(project, other, bad):
+    optics = pd.DataFrame({"rlnOpticsGroup": [1, 2], "rlnImagePixelSize": [1.3549, other]})
+    particles = particles_with(project, rlnOpticsGroup=[1, 1, 2, 1, 2])
+    star = project.write(optics=optics, particles=particles)
+    source = open_source(star, skip_bad=True)
+    assert list(source.skipped) == [project.names[row] for row in (2, 4) if bad]
+    if bad:
+        with pytest.raises(DataError, match="voxel sizes differ"):
+            open_source(star)
+    else:
+        assert len(open_source(star)) == len(source) == 5
+
+
 def test_two_dimensional_stacks_of_relion(project):
     write_mrc(project.star.parent / "x.mrcs", np.ones((7, BOX, BOX), np.float32))
     project.write(optics=None, particles=pd.DataFrame({"rlnImageName": ["000001@x.mrcs", "000002@x.mrcs"]}))
@@ -374,17 +388,13 @@ def symmetric_weights(shape):
     return (weights / weights.max()).astype(np.float32)
 
 
-@pytest.mark.parametrize("layout", ["full", "half", "with multiplicity"])
+@pytest.mark.parametrize("layout", ["full", "half"])
 def test_ctf_volumes(project, layout):
     full = [symmetric_weights((BOX,) * 3) for _ in range(2)]
     halves = [weights[..., : BOX // 2 + 1] for weights in full]
     names = [f"Extract/job001/ctf_{tomogram}.mrc" for tomogram in range(2)]
     for name, weights, half in zip(names, full, halves, strict=True):
-        stored = {
-            "full": np.fft.fftshift(weights),
-            "half": half,
-            "with multiplicity": np.concatenate([half, np.full_like(half, 9)]),
-        }[layout]
+        stored = {"full": np.fft.fftshift(weights), "half": half}[layout]
         # A CTF has signs, and any scale.
         write_mrc(project.root / name, -3 * stored)
     images = [names[row % 2] for row in range(5)]
@@ -394,6 +404,36 @@ def test_ctf_volumes(project, layout):
     expected = np.stack([halves[row % 2] / halves[row % 2].max() for row in (3, 0, 2)])
     np.testing.assert_allclose(wedges, expected, rtol=1e-5, atol=1e-7)
     assert source.read_wedges([]).shape == (0, BOX, BOX, BOX // 2 + 1)
+
+
+def test_sums_over_tilts_are_brought_to_means(project):
+    """As RELION 4 writes them: sums over tilts, which all meet on the tilt axis, and how many were added."""
+    half = (BOX, BOX, BOX // 2 + 1)
+    tilts = np.abs(np.fft.fftfreq(BOX, 1 / BOX))[:, None, None] <= 2 * np.arange(BOX // 2 + 1)
+    multiplicity = np.where(tilts, 1 + 40 / (1 + np.arange(BOX // 2 + 1)), 0.0) * np.ones(half)
+    ctf_squared = symmetric_weights((BOX,) * 3)[..., : BOX // 2 + 1]
+    means, names = [], []
+    for row in range(5):
+        # The mean of what the tilts measured, which is nothing in the wedge.
+        spectrum = np.fft.rfftn(RNG.normal(size=(BOX,) * 3)) * (multiplicity > 0)
+        means.append(np.fft.irfftn(spectrum, s=(BOX,) * 3, axes=(0, 1, 2)))
+        sums = np.fft.irfftn(np.fft.rfftn(means[-1]) * multiplicity, s=(BOX,) * 3, axes=(0, 1, 2))
+        write_mrc(project.file(row), sums.astype(np.float32))
+        names.append(f"Extract/job001/weights_{row}.mrc")
+        stored = np.concatenate([ctf_squared * multiplicity, multiplicity]).astype(np.float32)
+        write_mrc(project.root / names[-1], stored)
+    star = project.write(particles=particles_with(project, rlnCtfImage=names))
+    source = open_source(star)
+    np.testing.assert_allclose(source.read([4, 1])[:, 0], np.stack([means[4], means[1]]), atol=1e-5)
+    expected = np.where(multiplicity > 0, ctf_squared, 0)
+    np.testing.assert_allclose(source.read_wedges([2])[0], expected / expected.max(), atol=1e-6)
+    # The volumes are sums whatever is said of the wedge.
+    tilted = open_source(star, tilt_range=(-60, 60))
+    np.testing.assert_array_equal(tilted.read([4]), source.read([4]))
+    # Another program's beside them.
+    write_mrc(project.root / names[3], ctf_squared)
+    with pytest.raises(DataError, match=r"weights_3\.mrc: has no multiplicity"):
+        source.read([3])
 
 
 def test_ctf_volumes_of_odd_boxes(tmp_path):

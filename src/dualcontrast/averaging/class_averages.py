@@ -18,7 +18,7 @@ from dualcontrast.averaging.map_sum import MapSum
 from dualcontrast.averaging.particles import check_cubes, read_in_parts, read_spectra, waves_for
 from dualcontrast.averaging.states import HARDLY_APART
 from dualcontrast.class_maps import Maps, check_free
-from dualcontrast.clusters import AVERAGES, Clusters, star_name
+from dualcontrast.clusters import AVERAGES, AVERAGES_RECORD, Clusters, star_name
 from dualcontrast.codes import Codes
 from dualcontrast.confidence import check_confidence
 from dualcontrast.errors import DataError, RunError, SettingError
@@ -26,10 +26,11 @@ from dualcontrast.export.chimerax import write_chimerax_script
 from dualcontrast.export.series import write_images
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
+from dualcontrast.recorded_files import delete_recorded
 from dualcontrast.run_folder import CLUSTERS, CODES, RunFolder
 from dualcontrast.training.progress import stages
 
-AVERAGES_RECORD, POSES = "averages.json", "poses.csv"
+POSES = "poses.csv"
 HEADER = ("id", "class", "state", "rot_deg", "tilt_deg", "psi_deg", "x", "y", "z")
 # Particles that are laid on finished averages at a time.
 LAID_AT_ONCE = 2048
@@ -125,7 +126,10 @@ def average_classes(
             "--min-confidence out, or make them again with `cluster --overwrite`"
         )
     folder = run.path / CLUSTERS / clusters.name / AVERAGES if output is None else Path(output)
-    check_free(folder / AVERAGES_RECORD, overwrite)
+    ways = ["", *(f"_state-{state}" for state in range(1, states + 1))]
+    titles = [f"class-{name}{way}" for name in clusters.class_names for way in ways]
+    stems = [] if output is None else [*titles, "averages", "poses", "codes"]
+    check_free(folder / AVERAGES_RECORD, overwrite, stems)
     below = "" if min_confidence is None else f"below a confidence of {min_confidence:g}"
     members = {name: clusters.members(name, min_confidence) for name in clusters.class_names}
     # Of all classes before any is aligned, which takes long.
@@ -224,7 +228,7 @@ def _write(
     separations: dict[str, float | None],
     states: int,
 ) -> Maps:
-    _delete(folder)
+    delete_recorded(folder / AVERAGES_RECORD)
     preparation = run.preparation
     voxel_size = preparation.voxel_size
     files = write_images(folder, averages, voxel_size, AVERAGES)
@@ -242,17 +246,20 @@ def _write(
     write_text(folder / POSES, out.getvalue())
     of_run = run.codes.select(np.concatenate([pose.ids for pose in poses.values()]))
     Codes(of_run.ids, of_run.content, np.concatenate(list(coordinates.values()))).save(folder / CODES)
+    stars: list[str] = []
     if star is not None:
         finer = preparation.image_shape[-1] / preparation.source_shape[-1]
         for name, pose in poses.items():
-            values = _star_values(pose, star.has_optics and voxel_size is not None, scale, finer, states)
-            write_star_subset(star, pose.ids.tolist(), folder / star_name(name), values)
+            values = _star_values(pose, star, voxel_size, finer, states)
+            stars.append(star_name(name))
+            write_star_subset(star, pose.ids.tolist(), folder / stars[-1], values)
     record = {
         "classes": clusters.name,
         "voxel_size_angstrom": voxel_size,
         "states": states,
         "separation": separations,
         "maps": files,
+        "star_files": stars,
         "particles": {
             name: [int(count) for count in np.bincount(pose.states)[1:]] for name, pose in poses.items()
         },
@@ -262,31 +269,23 @@ def _write(
     return Maps(folder, files, voxel_size, tuple(scripts))
 
 
-def _delete(folder: Path) -> None:
-    """Delete the maps of former averages, of which there may have been more, and no other file."""
-    record = folder / AVERAGES_RECORD
-    if not record.exists():
-        return
-    try:
-        files = list(json.loads(record.read_text(encoding="utf-8"))["maps"].values())
-    except (ValueError, LookupError, TypeError, AttributeError):
-        # A record that was damaged names none.
-        files = []
-    record.unlink()
-    for file in map(str, files):
-        # Only names: a record that was changed must not reach beyond its folder.
-        (folder / Path(file).name).unlink(missing_ok=True)
-
-
 def _star_values(
-    pose: Pose, in_angstrom: bool, voxel_size: float, finer: float, states: int
+    pose: Pose, star: StarText, voxel_size: float | None, finer: float, states: int
 ) -> dict[str, dict[str, str]]:
-    """Columns of poses: origins in Å, or in pixels of the stored box for files without optics groups."""
-    origins = pose.origins * voxel_size if in_angstrom else pose.origins / finer
+    """Columns of poses: origins in Å, or in pixels of the stored box in files of RELION 3.0 and older.
+
+    Priors, where the file has them, are those of another frame than that of the average; they become the
+    poses as well.
+    """
+    in_angstrom = voxel_size is not None and (star.has_optics or "_rlnOriginXAngst" in star.columns)
+    origins = pose.origins * (voxel_size or 1.0) if in_angstrom else pose.origins / finer
     ending = "Angst" if in_angstrom else ""
-    columns = dict(zip(("Rot", "Tilt", "Psi"), pose.angles.T, strict=True))
-    values = {f"_rlnAngle{name}": column for name, column in columns.items()}
-    values |= {f"_rlnOrigin{axis}{ending}": origins[:, i] for i, axis in enumerate("XYZ")}
+    values: dict[str, np.ndarray] = {}
+    for name, column in zip(("Rot", "Tilt", "Psi"), pose.angles.T, strict=True):
+        values |= {f"_rlnAngle{name}": column, f"_rlnAngle{name}Prior": column}
+    for axis, column in zip("XYZ", origins.T, strict=True):
+        values |= {f"_rlnOrigin{axis}{ending}": column, f"_rlnOrigin{axis}Prior{ending}": column}
+    values = {name: column for name, column in values.items() if "Prior" not in name or name in star.columns}
     texts = {name: [f"{value:.6f}" for value in column] for name, column in values.items()}
     if states > 1:
         texts["_rlnClassNumber"] = [str(state) for state in pose.states]

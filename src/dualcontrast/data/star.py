@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dualcontrast.data.ctf_volume import check_ctf_header, read_ctf_volume
+from dualcontrast.data.ctf_volume import (
+    check_ctf_header,
+    has_multiplicity,
+    mean_over_tilts,
+    read_ctf_volume,
+)
 from dualcontrast.data.labels import Factor, LabelTable
 from dualcontrast.data.locate import FileFinder, parts_of, split_name
 from dualcontrast.data.mrc import MrcHeader, read_mrc_header, read_pixels_of
@@ -82,6 +87,7 @@ class StarSource(ImageSource):
         self._box = header.shape[-3:]
         self.image_shape = (1, *self._box)
         self.stored_type = header.dtype.name
+        self._are_sums = self._have_multiplicity(int(keep[np.argsort(self.ids)[0]]))
         size = table.voxel_sizes[keep[0]]
         self.voxel_size = header.voxel_size if math.isnan(size) else float(size)
         factors = [Factor(name, "metadata", values[keep]) for name, values in table.columns.items()]
@@ -93,21 +99,28 @@ class StarSource(ImageSource):
     @property
     def stored_range(self) -> tuple[float, float] | None:
         """Lowest and highest value that `read` can return, where the stored type bounds them."""
-        return bounds(np.dtype(self.stored_type))
+        return None if self._are_sums else bounds(np.dtype(self.stored_type))
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Read volumes as float32, shape (n, 1, D, H, W); see `ImageSource.read`."""
+        """Read volumes as float32, shape (n, 1, D, H, W); see `ImageSource.read`.
+
+        Those that are sums over tilts, by their CTF volumes, are divided by how many tilts were added to each
+        Fourier component; see `ctf_volume`.
+        """
         volumes = np.empty((len(indices), *self.image_shape), dtype=np.float32)
         for place, index in enumerate(indices):
             row = int(self._rows[index])
             header = self._files.header(row)
-            if header.shape[-3:] != self._box or bounds(header.dtype) != self.stored_range:
+            if header.shape[-3:] != self._box or bounds(header.dtype) != bounds(np.dtype(self.stored_type)):
                 raise DataError(
                     f"{header.path}: a volume of {_size(header.shape[-3:])} {header.dtype.name}, but in "
                     f"{self.location} others are {_size(self._box)} {self.stored_type}; bring all to one"
                 )
             volumes[place, 0] = as_float32(read_pixels_of(header, self._files.member(row)))
             check_finite(volumes[place][None], self.ids[[index]], str(header.path))
+            if self._are_sums:
+                ctf = self._files.ctf_path(str(self._table.columns[CTF_IMAGE][row]))
+                volumes[place, 0] = mean_over_tilts(volumes[place, 0], ctf)
         return volumes
 
     def read_wedges(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
@@ -119,6 +132,15 @@ class StarSource(ImageSource):
             depth, height, width = self._box
             return np.empty((0, depth, height, width // 2 + 1), dtype=np.float32)
         return np.stack([self._read_wedge(name) for name in names.tolist()])
+
+    def _have_multiplicity(self, row: int) -> bool:
+        if CTF_IMAGE not in self._table.columns:
+            return False
+        try:
+            return has_multiplicity(self._files.ctf_path(str(self._table.columns[CTF_IMAGE][row])), self._box)
+        except DataError:
+            # Told where the CTF volumes are read, which they are not where --tilt-range is given.
+            return False
 
     def _read_wedge_of(self, name: str) -> np.ndarray:
         return read_ctf_volume(self._files.ctf_path(name), self._box)
@@ -242,8 +264,9 @@ class SubtomogramFiles:
 
     def _compare(self, headers: dict[int, MrcHeader], reasons: dict[int, str]) -> None:
         """Find the volumes that are not of the box, type and voxel size of most."""
+        size_of = _same_sizes(self._table.voxel_sizes[list(headers)])
         kinds = {
-            row: (header.shape[-3:], bounds(header.dtype), _rounded(self._table.voxel_sizes[row]))
+            row: (header.shape[-3:], bounds(header.dtype), size_of.get(float(self._table.voxel_sizes[row])))
             for row, header in headers.items()
         }
         if not kinds:
@@ -315,8 +338,14 @@ def _refuse_mixed_sizes(table: ParticleTable, rows: np.ndarray) -> None:
         raise DataError(f"{table.path}: voxel sizes differ ({shown} Å); extract all at one pixel size")
 
 
-def _rounded(size: float) -> float | None:
-    return None if math.isnan(size) else float(f"{size:.3g}")
+def _same_sizes(sizes: np.ndarray) -> dict[float, float]:
+    """Map every voxel size that is known to the most frequent one that counts as the same."""
+    counts = Counter(sizes[~np.isnan(sizes)].tolist())
+    found: dict[float, float] = {}
+    for size in sorted(counts, key=lambda size: (-counts[size], size)):
+        same = (other for other in found.values() if abs(size / other - 1) <= _SAME_SIZE)
+        found[size] = next(same, size)
+    return found
 
 
 def _size(shape: tuple[int, ...]) -> str:
