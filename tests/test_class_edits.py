@@ -9,6 +9,7 @@ from dualcontrast.class_finding import cluster_run
 from dualcontrast.clusters import Clusters, clusterings_of, delete_clusters, in_order
 from dualcontrast.errors import SettingError
 from dualcontrast.figures.class_section import class_section
+from dualcontrast.figures.run_figures import class_colouring
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ def test_a_renamed_class_takes_its_conformations_along(clusters):
     assert renamed.class_names == ["1", "3", "ribosome"]
     np.testing.assert_array_equal(renamed.members("ribosome"), clusters.members("2"))
     np.testing.assert_array_equal(renamed.members("ribosome.1"), clusters.members("2.1"))
+
+
+def test_figures_are_coloured_by_classes_whatever_they_are_called(clusters):
+    ids = clusters.ids[::-1]
+    numbers = class_colouring(clusters, ids).values
+    assert numbers.dtype.kind == "i"
+    named = class_colouring(rename_class(clusters, "2", "ribosome"), ids).values
+    assert named.tolist() == ["ribosome" if number == 2 else str(number) for number in numbers.tolist()]
 
 
 def test_names_that_cannot_be_are_refused(run, clusters):

@@ -57,13 +57,37 @@ def test_badly_mixed_classes_become_pure() -> None:
     assert list(dict.fromkeys(stages)) == ["first averages", "sorting", "all particles"]
 
 
-def test_two_classes_of_one_particle_are_told() -> None:
+@pytest.mark.parametrize("tilted", [False, True])
+def test_two_classes_of_one_particle_are_told(tilted) -> None:
     """Their averages do not differ by more than noise makes them."""
-    waves = waves_for((1, BOX, BOX, BOX))
-    spectra = spectra_of(waves, particles()[:EACH])
+    waves, volumes = waves_for((1, BOX, BOX, BOX)), particles()[:EACH]
+    wedge = tilt_wedge((BOX, BOX, BOX), -60.0, 60.0)[None]
+    spectra = spectra_of(waves, apply_wedge(volumes, wedge) if tilted else volumes)
     halves = [np.arange(0, EACH, 2), np.arange(1, EACH, 2)]
-    found = classify(lambda rows: spectra[torch.from_numpy(rows)], halves, waves, rounds=4)
-    assert found.separation is not None and found.separation < 3
+    seen = mean_seen(waves, wedge, BOX) if tilted else None
+    found = classify(lambda rows: spectra[torch.from_numpy(rows)], halves, waves, seen, rounds=4)
+    # With a wedge, averages of so few differ by which parts of them were measured as well.
+    assert found.separation is not None and found.separation < (4 if tilted else 3)
+
+
+@pytest.mark.parametrize("tilted", [False, True])
+def test_what_a_mean_has_beyond_the_degree_does_not_count_against_it(tilted) -> None:
+    """Products end at a degree; energy beyond it, which nothing there can match, would cost the finer one."""
+    waves, volumes = waves_for((1, BOX, BOX, BOX)), particles()[:4]
+    wedge = tilt_wedge((BOX, BOX, BOX), -60.0, 60.0)[None]
+    seen = mean_seen(waves, wedge, BOX) if tilted else None
+    search = Search(waves, spectra_of(waves, volumes), seen, max_shift=BOX / 10, seed=0)
+    mean = waves.coefficients(search.spectra).mean(dim=0)
+    finer, by_degree = mean.clone(), waves.by_degree(mean)
+    assert len(by_degree) - 1 > search.degree
+    coarse = sum(part.numel() for part in by_degree[: search.degree + 1])
+    finer[coarse:] *= 5
+    energies = search.energy_seen(torch.stack((mean, finer)), search.grid, search.degree)
+    torch.testing.assert_close(energies[0], energies[1])
+    whole = search.energy_seen(torch.stack((mean, finer)), search.grid)
+    assert (whole[1] > 1.01 * whole[0]).all()
+    if not tilted:
+        assert float(energies[0]) == pytest.approx(float(mean[:coarse].square().sum()), rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_classes() -> None:
@@ -107,14 +131,16 @@ def test_unsure_particles_are_compared_over_finer_shifts(monkeypatch, tilted) ->
     noise = 2.0
     found = compare(search, means, noise)
     degree = min(classification.LAST_DEGREE, search.highest)
-    energies = search.energy_seen(means, search.grid)
+    energies = search.energy_seen(means, search.grid, degree)
     expected = []
     for spectrum in search.spectra:
         of_shifts = []
         for shift in shift_lattice(BOX, finer=True):
             moved = waves.coefficients(spectrum[None], shift[None])
             of_shifts.append(scores(waves.products(moved, means, degree), search.grid)[0] - 0.5 * energies)
-        expected.append((torch.stack(of_shifts) / noise).logsumexp(dim=2).logsumexp(dim=0))
+        # The noise of a particle is spread over what was measured of it.
+        of_measured = noise / (1.0 if seen is None else float(seen.mean()))
+        expected.append((torch.stack(of_shifts) / of_measured).logsumexp(dim=2).logsumexp(dim=0))
     wanted = torch.stack(expected)
     assert torch.allclose(found[:, 0] - found[:, 1], wanted[:, 0] - wanted[:, 1], atol=0.05)
     monkeypatch.setattr(classification, "SURE", 0.0)

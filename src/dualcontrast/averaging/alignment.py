@@ -196,7 +196,7 @@ def _coarse(search: Search, mean: Tensor, shifts: Tensor, report: Callable[[str,
     best = torch.full((len(search.spectra),), -torch.inf)
     place = torch.zeros(len(search.spectra), dtype=torch.long)
     moved = torch.zeros(len(search.spectra), 3)
-    seen = search.energy_seen(mean[None], search.grid)
+    seen = search.energy_seen(mean[None], search.grid, search.degree)
     for number, shift in enumerate(shifts):
         for rows in search.rows(GRID):
             spectra = search.spectra[rows]

@@ -7,6 +7,7 @@ orientation and shift for each (on a grid, from the same products of ball harmon
 
     log p(x | k, R, t) = (<x moved back by t and turned by R, m_k> - ½ |m_k|²) / σ² + const,
 
+both terms up to the same degree and as far as m_k, turned back, was measured, σ² being of what was measured;
 then every average anew, from all particles as probable as they are there (expectation maximisation, Scheres
 et al. 2007, Nature Methods 4:27). Sums are carried over from round to round and forgotten by halves (Cappé
 and Moulines 2009, J. R. Stat. Soc. B 71:593), so a round needs no more than some hundred particles of each
@@ -130,7 +131,7 @@ def classify(
         power = float(waves.coefficients(search.spectra).square().sum(dim=1).mean())
         explained = search.share * float(means.square().sum(dim=1).mean())
         noise = max(power - explained, 1e-3 * power) / means.shape[1]
-        expected = _expect(search, means, shifts, turns, 1 / noise)
+        expected = _expect(search, means, shifts, turns, search.share / noise)
         share = max(NEW, 1 / (made + 1))
         sums = (1 - share) * sums + share * expected.sums
         weights = (1 - share) * weights + share * expected.weights
@@ -165,20 +166,16 @@ def compare(search: Search, means: Tensor, noise: float) -> Tensor:
     means : Tensor, shape (K, Q)
         Ball harmonics of the averages.
     noise : float
-        Mean square of the noise in one coefficient of a particle.
+        Mean square of the noise in one coefficient of a particle, measured or not.
 
     Returns
     -------
     Tensor, shape (N, K)
         Log-likelihood of each average, summed over poses; but for a constant of each particle.
     """
-    compared = _Compared(
-        means,
-        search.energy_seen(means, search.grid),
-        search.grid,
-        min(LAST_DEGREE, search.highest),
-        1 / noise,
-    )
+    degree = min(LAST_DEGREE, search.highest)
+    energies = search.energy_seen(means, search.grid, degree)
+    compared = _Compared(means, energies, search.grid, degree, search.share / noise)
     parts: list[Tensor] = []
     for _, logs in _poses(search, compared, shift_lattice(search.waves.box)):
         found = logs.logsumexp(dim=3).logsumexp(dim=1)
@@ -223,7 +220,8 @@ def shift_lattice(box: int, *, finer: bool = False) -> Tensor:
 class _Compared:
     """What particles are compared with: means (K, Q), and their energies as far as they are seen, in `turns`.
 
-    Up to a degree, log-likelihoods being scores times `scale`, one over the variance of the noise.
+    Both up to a degree, log-likelihoods being scores times `scale`, one over the variance of the noise in a
+    coefficient that was measured.
     """
 
     means: Tensor
@@ -247,7 +245,8 @@ def _expect(search: Search, means: Tensor, shifts: Tensor, turns: Turns, scale: 
     waves, classes = search.waves, len(means)
     sums = torch.zeros(classes, len(turns), means.shape[1])
     weights, likelihoods = torch.zeros(classes), []
-    compared = _Compared(means, search.energy_seen(means, turns), turns, search.degree, scale)
+    energies = search.energy_seen(means, turns, search.degree)
+    compared = _Compared(means, energies, turns, search.degree, scale)
     for coefficients, logs in _poses(search, compared, shifts):
         of_classes = logs.logsumexp(dim=3).logsumexp(dim=1)
         likelihoods.append(of_classes)
@@ -277,6 +276,8 @@ def _separation(search: Search, means: Tensor, members: Tensor, noise: float) ->
     for one in range(len(means) - 1):
         found = distances(search, means[one], list(means[one + 1 :]))
         for other, apart in enumerate(found, start=one + 1):
-            by_noise = noise * means.shape[1] * float(1 / members[one] + 1 / members[other])
+            # As an average is a sum over the share that was measured, its noise is one over its square.
+            of_one = noise * means.shape[1] / search.share**2
+            by_noise = of_one * float(1 / members[one] + 1 / members[other])
             least = min(least, apart / by_noise)
     return None if len(means) == 1 else least

@@ -90,6 +90,7 @@ def lay_on(
         The means are of other particles, and hold nothing of these.
     """
     states = len(means.members)
+    on_grid = search.energy_seen(means.shrunk, search.grid, search.degree)
     energies = search.energy_seen(means.shrunk, search.grid)
     of_noise = means.noise / search.share / means.members.clamp(min=1) * means.kept.square().sum(dim=1)
     energies = energies - of_noise[:, None]
@@ -106,7 +107,7 @@ def lay_on(
             without = without + kept * (means.plain[own] - laid) / others
             without += (1 - kept) * (means.overall - laid) / max(1, len(search.spectra) - 1)
         found = search.waves.products(coefficients, means.shrunk, search.degree)
-        places = (scores(found, search.grid) - 0.5 * energies).argmax(dim=2) if everywhere else None
+        places = (scores(found, search.grid) - 0.5 * on_grid).argmax(dim=2) if everywhere else None
         best = torch.full((count,), -torch.inf)
         turns = poses.turns[rows][torch.arange(count)]
         chosen = own.clone()

@@ -75,9 +75,11 @@ def first_mean(
     for step in range(steps):
         done = step / steps
         degree = min(3 + int(5 * done), DEGREE, search.highest)
-        seen = search.energy_seen(mean[None], turns)
+        seen = search.energy_seen(mean[None], turns, degree)
         found = search.likelihoods(moved, mean[None], seen, turns, degree)[:, 0].view(count, -1)
-        noise = max(power - float(mean.square().sum()), 1e-3 * power) / len(mean)
+        unexplained = power - search.share * float(mean.square().sum())
+        # Of what was measured.
+        noise = max(unexplained, 1e-3 * power) / len(mean) / search.share
         soft = (found * (min(1.0, 0.2 + 5 / 3 * done) / noise)).softmax(dim=1).view(len(moved), -1)
         mean = soft_sums(waves, soft.T @ moved, turns) / len(moved) * (len(tried) / search.share)
         report("first mean", (step + 1) / steps)

@@ -81,8 +81,15 @@ class Search:
         """Log-likelihood times the noise's variance, but for a constant; shape (N, R, G)."""
         return scores(self.waves.products(coefficients, means, degree), turns) - 0.5 * seen
 
-    def energy_seen(self, means: Tensor, turns: Turns) -> Tensor:
-        """Energy of each mean in each orientation, as far as it was measured; shape (R, G or 1)."""
+    def energy_seen(self, means: Tensor, turns: Turns, degree: int | None = None) -> Tensor:
+        """Energy of each mean in each orientation, as far as it was measured; shape (R, G or 1).
+
+        Up to a degree, where products are: what a mean has beyond it can match nothing there, and would count
+        against the mean that has more of it.
+        """
+        if degree is not None:
+            kept = sum(part[0].numel() for part in self.waves.by_degree(means)[: degree + 1])
+            means = torch.cat((means[:, :kept], torch.zeros_like(means[:, kept:])), dim=1)
         if self.seen is None:
             return means.square().sum(dim=1, keepdim=True)
         energies = []

@@ -16,7 +16,7 @@ EXAMPLES = """**Examples**
 - Any other setting: `dualcontrast train mnist --output runs/far --set weights.independence=4`
 - Go on after an interruption: `dualcontrast train mnist --output runs/paper --resume`
 - Subtomograms at half their size, without noise beyond 20 Å: `dualcontrast train particles.star
-  --output runs/half --box 32 --lowpass 20 --mask-diameter 280`
+  --output runs/half --box 32 --lowpass 20`
 - On four GPUs, or on two nodes with four each: `dualcontrast train mnist --output runs/four --devices 4`;
   `srun --nodes 2 --ntasks-per-node 4 dualcontrast train mnist --output runs/eight`
 - Three seeds, of which the best is pointed out: `dualcontrast train mnist --output runs/three --restarts 3`
@@ -116,7 +116,7 @@ def train(
         First and last tilt in degrees, for example --tilt-range -60 60: pairs and reconstruction of
         subtomograms then mind the missing wedge. Not needed where a STAR file names CTF volumes.
     limit
-        Use a random choice of this many images.
+        Use a random choice of this many training images, and of as many test images at the most.
     test_fraction
         Fraction of the images held out for scores, where the data set has no split of its own.
     normalisation

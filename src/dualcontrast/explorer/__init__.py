@@ -55,7 +55,7 @@ def open_explorer(
 
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     if find_spec("panel") is None or find_spec("bokeh") is None:
-        raise SettingError("the explorer needs panel; install it with `pip install 'dualcontrast[explore]'`")
+        raise SettingError("the explorer needs panel; install it with `pip install '.[explore]'`")
     from dualcontrast.explorer.server import make_server
 
     return make_server(run, host, port, allow_host, device, token)

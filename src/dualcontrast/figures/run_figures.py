@@ -338,8 +338,10 @@ def _embedding_figures(
 def class_colouring(clusters: Clusters, ids: np.ndarray) -> Colouring:
     """Return the classes of some particles as a colouring."""
     names = clusters.classes.names[positions_of(ids, clusters.ids)]
-    # As numbers, so that class 10 does not come before class 2.
-    return Colouring(f"class ({clusters.name})", names.astype(np.int64))
+    if all(name.isdecimal() for name in clusters.class_names):
+        # As numbers, so that class 10 does not come before class 2; merged classes have other names.
+        names = names.astype(np.int64)
+    return Colouring(f"class ({clusters.name})", names)
 
 
 def label_colouring(labels: LabelTable | None, role: Role, ids: np.ndarray) -> Colouring | None:
