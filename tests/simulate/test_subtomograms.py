@@ -253,6 +253,7 @@ def test_paper_is_section_4_4_of_the_paper():
         ("copeis: 3", "did you mean 'copies'"),
         ("ctf: {defokus: 3}", "did you mean 'ctf.defocus'"),
         ("ctf: {defocus: -5}", "ctf.defocus"),
+        ("ctf: {defocus: 2, defocus_spread: 5}", "defocus_spread 5 µm"),
         ("box: 31", "box"),
         ("tilt_range: [60, -60]", "tilt_range.*smaller first"),
         ("snr: 0", "snr"),

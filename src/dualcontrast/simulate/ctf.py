@@ -13,8 +13,12 @@ from torch import Tensor
 from torch_ctf import calculate_ctf_2d
 from torch_ctf.ctf_utils import calculate_total_phase_shift
 
+from dualcontrast.errors import SettingError
+
 # RELION writes defocus in Å, torch-ctf takes µm.
 ANGSTROM_PER_MICROMETRE = 1e4
+# µm; nearer to focus there is hardly any contrast.
+LEAST_DEFOCUS = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,19 @@ class Ctf:
         Share of amplitude contrast; 0.1 is usual for ice.
     """
 
-    defocus: Annotated[float, Field(ge=0.05, le=50)] = 5.0
+    defocus: Annotated[float, Field(ge=LEAST_DEFOCUS, le=50)] = 5.0
     defocus_spread: Annotated[float, Field(ge=0, le=10)] = 0.0
     cs: Annotated[float, Field(ge=0, le=10)] = 1.7
     voltage: Annotated[float, Field(ge=10, le=1000)] = 300.0
     amplitude_contrast: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.defocus - self.defocus_spread < LEAST_DEFOCUS:
+            raise SettingError(
+                f"ctf.defocus {self.defocus:g} ± ctf.defocus_spread {self.defocus_spread:g} µm: would focus "
+                f"some tomograms beyond the sample, or nearly, and invert their contrast; leave at least "
+                f"{LEAST_DEFOCUS:g} µm"
+            )
 
 
 def ctf_values(frequencies: Tensor, ctf: Ctf, defocus: float | Tensor) -> Tensor:
