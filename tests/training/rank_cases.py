@@ -76,6 +76,7 @@ CASES["every term"] = (
             1.0,
         ),
         "reconstruct_views": True,
+        "positive_z_pair": "exchange",
     },
 )
 # A batch that can be halved and one that cannot; volumes are slow.
