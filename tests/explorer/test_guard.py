@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_without_the_extra_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setattr("dualcontrast.explorer.find_spec", lambda name: None)
-    with pytest.raises(SettingError, match=r"dualcontrast\[explore\]"):
+    with pytest.raises(SettingError, match=r"\.\[explore\]"):
         open_explorer(run)
 
 
