@@ -1,6 +1,7 @@
 """Several trainings on the same images."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +11,8 @@ from dualcontrast import RunFolder
 from dualcontrast.cli import main
 from dualcontrast.errors import RunError, SettingError
 from dualcontrast.evaluation.evaluate import evaluate_run
-from dualcontrast.pipeline import DataOptions
 from dualcontrast.training.loop import NotFiniteError
-from dualcontrast.trials import plan, search_of, train_several
+from dualcontrast.trials import _check_alike, plan, search_of, train_several
 from toy_images import bars
 
 SHORT = {"epochs": 1, "batch_size": 32, "width": 1}
@@ -64,6 +64,7 @@ def test_every_combination_with_every_seed():
         (11, {"a": list(range(10))}, "110 trainings"),
         (1, {"a": ["x/y", "x y"]}, "same name of a folder"),
         (1, {"seed": [1, 2]}, "--restarts N"),
+        (1, {"method": ["harmony", "simclr"]}, "benchmark table1 --methods"),
     ],
 )
 def test_plans_that_cannot_be(restarts, values, message):
@@ -109,21 +110,34 @@ def test_resumed_it_keeps_what_is_finished_and_trains_the_rest(trained, images):
         assert (path / "weights.safetensors").stat().st_mtime_ns == when
 
 
-@pytest.mark.parametrize(
-    ("forgotten", "options", "name"),
-    [
-        ({"width": 1}, {}, "width"),
-        ({}, {"options": DataOptions(limit=64)}, "data.limit"),
-        ({}, {"normalisation": "standardize"}, "normalisation"),
-    ],
-)
-def test_runs_that_differ_in_more_than_is_tried_are_not_ranked(images, tmp_path, forgotten, options, name):
-    """As when an option of the first call is left out in the second, which resumes and adds a seed."""
-    common = {"seed": 4, "device": "cpu", "progress": False}
-    train_several(images, tmp_path, restarts=2, changes=SHORT, **common, **options)
-    changes = {setting: value for setting, value in SHORT.items() if setting not in forgotten}
-    with pytest.raises(RunError, match=rf"seed-6: has {name} .*cannot be ranked together"):
-        train_several(images, tmp_path, restarts=3, changes=changes, resume=True, **common)
+def test_runs_that_differ_in_more_than_is_tried_are_not_ranked(trained, images, tmp_path):
+    """As when a setting of the first call is left out in the second, which resumes and adds a seed."""
+    output, _ = trained
+    for seed in (4, 5):
+        shutil.copytree(output / f"seed-{seed}", tmp_path / f"seed-{seed}")
+    changes = {name: value for name, value in SHORT.items() if name != "width"}
+    with pytest.raises(RunError, match=r"seed-6: has width 2, .*cannot be ranked together"):
+        train_several(
+            images,
+            tmp_path,
+            restarts=3,
+            seed=4,
+            changes=changes,
+            resume=True,
+            device="cpu",
+            progress=False,
+        )
+    first, other = (RunFolder.open(tmp_path / f"seed-{seed}") for seed in (4, 5))
+    _check_alike(first, other, ())
+    config = (other.path / "config.yaml").read_text()
+    for before, after, name in (
+        ("limit: null", "limit: 64", "data.limit"),
+        ("normalisation: unit", "normalisation: standardize", "normalisation"),
+    ):
+        assert config.count(before) == 1
+        (other.path / "config.yaml").write_text(config.replace(before, after))
+        with pytest.raises(RunError, match=rf"seed-5: has {name} "):
+            _check_alike(first, RunFolder.open(other.path), ())
 
 
 def test_what_is_tried_may_differ_and_epochs_with_the_batches(images, tmp_path):

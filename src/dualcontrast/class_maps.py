@@ -191,6 +191,8 @@ def check_free(record: Path, overwrite: bool, stems: Iterable[str]) -> None:
         command's own: another command, or a person, may have written some of these.
     """
     folder, wanted = record.parent, set(stems)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; choose another --output")
     if (folder / CONFIG).exists():
         raise RunError(f"{folder}: is a run, whose codes would be replaced; choose another --output")
     if overwrite:

@@ -158,7 +158,7 @@ def train(
             return model, source
         run.check_free(overwrite)
         preparing = {"normalisation", "contrast", "box", "lowpass", "mask_diameter"}
-        misplaced = ({"seed", "precision", *where} | preparing) & set(changes or {})
+        misplaced = ({"method", "preset", "seed", "precision", *where} | preparing) & set(changes or {})
         if misplaced:
             name = min(misplaced)
             raise SettingError(

@@ -96,6 +96,11 @@ def plan(restarts: int = 1, seed: int = 0, values: Mapping[str, Sequence[Any]] |
     values = values or {}
     if "seed" in values:
         raise SettingError("--try seed: --restarts N trains with the seeds from --seed on")
+    if named := {"method", "preset"} & values.keys():
+        raise SettingError(
+            f"--try {min(named)}: is no setting; train each with --{min(named)}, or compare methods with "
+            "`dualcontrast benchmark table1 --methods`"
+        )
     for name, tried in values.items():
         if not tried or len({repr(value) for value in tried}) < len(tried):
             raise SettingError(f"--try {name}: name every value once, for example --try {name}=1,2")

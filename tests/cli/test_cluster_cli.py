@@ -267,6 +267,8 @@ def test_files_of_others_are_not_replaced_unless_told(run, clusters, tmp_path):
     decode_classes(run, "content", output=tmp_path, overwrite=True)
     assert (tmp_path / "class-1.mrc").read_bytes() != b"of another command"
     assert (tmp_path / "step-01.mrc").read_text() == "of another command"
+    with pytest.raises(RunError, match="is a file; choose another --output"):
+        traverse_run(run, steps=3, output=tmp_path / "class-1.mrc", device="cpu")
     codes = (run / CODES).read_bytes()
     for overwrite in (False, True):
         with pytest.raises(RunError, match="is a run, whose codes would be replaced"):

@@ -153,6 +153,7 @@ def test_resuming_with_other_settings_or_images_is_refused(folder, tmp_path, cap
         (["--contrast", "bright"], "choose auto, light, dark or as-is"),
         (["--lowpass", "20", "--batch-size", "20"], "does not say how large a voxel is"),
         (["--set", "box=12"], "give it as --box"),
+        (["--set", "method=simclr"], "give it as --method"),
         (["--precision", "8"], "choose one of 32-true, bf16-mixed"),
         (["--limit", "0"], "limit"),
         (["--test-fraction", "1.5"], "test_fraction"),
