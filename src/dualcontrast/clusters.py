@@ -22,7 +22,7 @@ from dualcontrast.evaluation.calibration import calibration
 from dualcontrast.evaluation.matching import matched
 from dualcontrast.export.star import StarText, write_star_subset
 from dualcontrast.files import write_text
-from dualcontrast.recorded_files import delete_recorded
+from dualcontrast.recorded_files import delete_named, delete_recorded
 from dualcontrast.run_folder import CLUSTERS, RunFolder
 
 TABLE, RECORD, BIC_FIGURE = "classes.csv", "clusters.json", "bic.png"
@@ -424,8 +424,7 @@ def _delete(folder: Path) -> None:
     further = ("averages.npy", "averages.png", "averages.cxc", "poses.csv", "codes.npz", *stars)
     delete_recorded(folder / AVERAGES / AVERAGES_RECORD, *further)
     # The table last: it says which STAR files there are.
-    for name in (*stars, BIC_FIGURE, TABLE):
-        (folder / name).unlink(missing_ok=True)
+    delete_named(folder, (*stars, BIC_FIGURE, TABLE))
 
 
 def _labels_in(table: Path) -> set[str]:

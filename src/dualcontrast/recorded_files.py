@@ -1,6 +1,7 @@
 """Results that a record lists, and how they are taken away without touching what others keep beside them."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from dualcontrast.nested import leaves
@@ -23,7 +24,11 @@ def delete_recorded(record: Path, *others: str) -> None:
     except ValueError:
         values = []
     record.unlink()
-    for name in (*(value for value in values if isinstance(value, str)), *others):
-        # Only names: a record that was changed must not reach beyond its folder.
-        if name and Path(name).name == name and (record.parent / name).is_file():
-            (record.parent / name).unlink()
+    delete_named(record.parent, (*(value for value in values if isinstance(value, str)), *others))
+
+
+def delete_named(folder: Path, names: Iterable[str]) -> None:
+    """Delete files by their names in a folder; a name that was changed must not reach beyond it."""
+    for name in names:
+        if name and Path(name).name == name and (folder / name).is_file():
+            (folder / name).unlink()
